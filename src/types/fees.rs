@@ -1,0 +1,58 @@
+//! The taker fee: `shares × rate × (p·(1−p))^e`, in collateral, takers only.
+//!
+//! Source: docs/PROTOCOL.md "fees"; tests/fixtures/vectors/fees.json. The rounding mode of the venue is
+//! unconfirmed, so it is named at each call: accounts use half-even, risk rounds up.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    price::Price,
+    qty::{Qty, Usdc},
+};
+
+/// What a market charges takers. Read per market at run time, never assumed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct FeeSchedule {
+    /// Rate in parts per million: 50 000 is the 0.05 of sports.
+    pub rate_ppm: u32,
+    /// Exponent of p·(1−p). The venue has 1 everywhere; 0 and 2 are supported, more is refused when read.
+    pub exponent: u8,
+}
+
+/// How a fee is brought to the venue's five decimals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rounding {
+    /// To the nearest, ties to even: what a public adapter uses, and our accounts.
+    HalfEven,
+    /// Towards zero.
+    Down,
+    /// Away from zero: worse for us, for risk.
+    Up,
+}
+
+impl FeeSchedule {
+    /// No fee.
+    pub const FREE: Self = Self { rate_ppm: 0, exponent: 1 };
+
+    /// Fee of a taker fill, rounded to 0.00001 pUSD.
+    pub const fn taker_fee(self, qty: Qty, price: Price, rounding: Rounding) -> Usdc {
+        let p = price.units() as u128;
+        let q = Price::UNITS as u128 - p;
+        // micro-shares × ppm × (units²)^e, over 10^6 × (10^8)^e, in micro-pUSD; a step of 0.00001 is ten of them.
+        let mut numerator = qty.micro() as u128 * self.rate_ppm as u128;
+        let mut denominator = 1_000_000_u128 * 10;
+        let mut e = 0;
+        while e < self.exponent {
+            numerator *= p * q;
+            denominator *= 100_000_000;
+            e += 1;
+        }
+        let (whole, rest) = (numerator / denominator, numerator % denominator);
+        let up = match rounding {
+            Rounding::Down => false,
+            Rounding::Up => rest != 0,
+            Rounding::HalfEven => rest * 2 > denominator || (rest * 2 == denominator && whole % 2 == 1),
+        };
+        Usdc((whole + up as u128) as i64 * 10)
+    }
+}

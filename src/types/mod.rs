@@ -1,0 +1,24 @@
+//! Values that every step shares: prices, quantities, names, times, events, orders.
+//!
+//! Everything here is plain data. Nothing reads a clock, opens a socket or touches a file,
+//! and money is never a float.
+
+pub mod amounts;
+pub mod eip712;
+pub mod event;
+pub mod fees;
+pub mod ids;
+pub mod keccak;
+pub mod market;
+pub mod order;
+pub mod price;
+pub mod qty;
+pub mod time;
+
+pub use event::{Event, Sequenced, Stamped};
+pub use ids::{Address, ConditionId, InstrumentIx, MarketIx, OrderHash, TokenId, TradeKey};
+pub use market::{Account, MarketSpec, Universe};
+pub use order::{Intent, Side, TimeInForce};
+pub use price::{Price, TickSize};
+pub use qty::{Qty, Usdc};
+pub use time::{Cycles, Nanos, Stamp};
