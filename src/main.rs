@@ -1,1 +1,7 @@
-fn main() {}
+//! Arguments → configuration → topology → run.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    polyloly_fast::cli::main()
+}

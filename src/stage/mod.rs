@@ -1,1 +1,46 @@
-//! (stage)
+//! The shape that every tile has, and the loop that runs one tile or several in turn on a thread.
+
+pub mod counters;
+pub mod latency;
+pub mod ring;
+
+use crate::types::Stamp;
+
+/// A tile: polled, never blocking, stopped in order. Fields go inputs, outputs, state, counters.
+pub trait Stage: Send {
+    /// Its name in the topology, logs and metrics.
+    fn name(&self) -> &'static str;
+
+    /// Once, on the tile's own thread, after pinning.
+    fn start(&mut self) -> Result<(), StageError> {
+        Ok(())
+    }
+
+    /// Does a bounded amount of work and says how much. Never blocks; allocates only off the hot path.
+    fn poll(&mut self) -> usize;
+
+    /// About every 10 ms: deadlines, reconnects, publishing local counters.
+    fn housekeep(&mut self, now: Stamp) {
+        let _ = now;
+    }
+
+    /// Asked to wind down: called once; `poll` goes on until `stopped` is true or the deadline passes.
+    fn stop(&mut self) {}
+
+    /// True when nothing is left to do after `stop`.
+    fn stopped(&self) -> bool {
+        true
+    }
+}
+
+/// Why a tile could not start. The text says what to do.
+#[derive(Debug)]
+pub struct StageError(pub String);
+
+impl std::fmt::Display for StageError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for StageError {}

@@ -1,1 +1,5 @@
-//! (sys)
+//! What the operating system gives: cores, clocks, memory. The only place for `unsafe`.
+
+pub mod cpu;
+pub mod mem;
+pub mod tsc;

@@ -1,1 +1,10 @@
-//! (wire)
+//! Steps 1, 2, 7 and 8 without sockets: bytes in, events out; orders in, bytes out.
+
+pub mod auth;
+pub mod http;
+pub mod market;
+pub mod order;
+pub mod rest;
+pub mod sports;
+pub mod user;
+pub mod ws;

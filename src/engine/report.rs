@@ -1,0 +1,123 @@
+//! What a run did, as numbers for the summary, the metrics and the exit table.
+
+use serde::Serialize;
+
+use crate::types::{Qty, Usdc};
+
+/// Counts and sums of one run. Money and sizes are exact integers; whoever prints them writes decimals.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Report {
+    /// Orders by what became of them.
+    pub orders: Orders,
+    /// Fills.
+    pub fills: Fills,
+    /// Profit and loss by account.
+    pub pnl: Pnl,
+    /// One entry per market, in the universe's order.
+    pub markets: Vec<Market>,
+    /// Books.
+    pub books: Books,
+    /// Intents refused by risk, by reason (snake case), most first.
+    pub rejections: Vec<(&'static str, u64)>,
+    /// Why the kill switch tripped, if it did.
+    pub kill_switch: Option<&'static str>,
+}
+
+/// Orders by what became of them.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Orders {
+    /// Wanted by strategies.
+    pub intents: u64,
+    /// Approved and given to the signer.
+    pub sent: u64,
+    /// Taken by the venue.
+    pub accepted: u64,
+    /// Refused by the venue.
+    pub rejected: u64,
+    /// Ever in the unknown state.
+    pub unknown: u64,
+    /// In the unknown state now.
+    pub unresolved: u64,
+    /// Cancelled.
+    pub canceled: u64,
+    /// Intents dropped because the same was already working.
+    pub deduplicated: u64,
+    /// Open now.
+    pub open: u64,
+}
+
+/// Fills.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Fills {
+    /// Fills, each (trade, order) once.
+    pub count: u64,
+    /// Of which the trade failed later.
+    pub failed: u64,
+    /// Cash that changed hands.
+    pub notional: Usdc,
+    /// Of which as taker.
+    pub taker: u64,
+}
+
+/// Profit and loss, told apart by cause. `equity_change` is the sum of `spread`, `inventory`, −`fees` and `rounding`.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Pnl {
+    /// Cash now minus cash at start, plus open positions at the mark.
+    pub equity_change: Usdc,
+    /// Booked by sales, merges and payouts (FIFO).
+    pub realized: Usdc,
+    /// Of positions still open, at the mark.
+    pub unrealized: Usdc,
+    /// Paid as taker.
+    pub fees: Usdc,
+    /// Venue's integer amounts against ours.
+    pub rounding: Usdc,
+    /// Earned against the mid at the time of each fill.
+    pub spread: Usdc,
+    /// Earned or lost by holding while the mid moved.
+    pub inventory: Usdc,
+    /// Locked in completed pairs: pairs × 1 minus their cost.
+    pub locked: Usdc,
+}
+
+/// One market.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Market {
+    /// Slug.
+    pub slug: String,
+    /// Shares held of each outcome.
+    pub position: [Qty; 2],
+    /// Shares bought of each outcome in the whole run.
+    pub bought: [Qty; 2],
+    /// Shares sold of each outcome in the whole run.
+    pub sold: [Qty; 2],
+    /// Fills on each outcome's token.
+    pub fills: [u64; 2],
+    /// Complete sets bought in the whole run.
+    pub pairs: Qty,
+    /// Complete sets merged.
+    pub merged: Qty,
+    /// Shares that never found their other leg.
+    pub unpaired: Qty,
+    /// Profit of the completed pairs.
+    pub pair_pnl: Usdc,
+    /// Profit of the unpaired legs.
+    pub unpaired_pnl: Usdc,
+    /// Fees paid.
+    pub fees: Usdc,
+    /// Whole profit of this market.
+    pub pnl: Usdc,
+    /// What it paid, once known: `yes`, `no`, `half`.
+    pub payout: Option<&'static str>,
+}
+
+/// Books.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Books {
+    /// Market-channel messages applied.
+    pub messages: u64,
+    /// Snapshots asked for again.
+    pub resyncs: u64,
+    /// Summed over books: nanoseconds during which one was not trusted, after its first snapshot.
+    pub untrusted_ns: u64,
+}

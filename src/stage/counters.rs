@@ -1,0 +1,71 @@
+//! Every counter of the shells, declared once. Tiles count locally and publish in `housekeep`.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// Counters shared by all tiles of a run. Relaxed: they are read for people, never for decisions.
+        #[derive(Debug, Default)]
+        pub struct Counters { $($(#[$doc])* pub $name: AtomicU64),* }
+
+        impl Counters {
+            /// Every counter with its name, in the order of declaration.
+            pub fn read(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name.load(Ordering::Relaxed))),*]
+            }
+        }
+    };
+}
+
+counters! {
+    /// Market-channel messages read.
+    market_messages,
+    /// Market-channel messages that could not be parsed; each marks its book.
+    market_malformed,
+    /// Market-channel messages of a kind or token that we do not know.
+    market_ignored,
+    /// Market socket connections made after the first.
+    market_reconnects,
+    /// User-channel messages read.
+    user_messages,
+    /// User-channel messages that could not be parsed.
+    user_malformed,
+    /// User-channel messages of a kind that we do not know.
+    user_ignored,
+    /// User socket connections made after the first.
+    user_reconnects,
+    /// Sports-channel messages read.
+    sports_messages,
+    /// Sports-channel messages that could not be parsed.
+    sports_malformed,
+    /// Sports socket connections made after the first.
+    sports_reconnects,
+    /// Orders handed to the gateway's ring.
+    orders_handed,
+    /// Orders refused because the gateway's ring was full.
+    orders_refused_ring_full,
+    /// Orders whose last byte left.
+    orders_written,
+    /// HTTP requests sent.
+    http_requests,
+    /// HTTP answers that could not be understood.
+    http_malformed,
+    /// Connections for orders made.
+    gateway_connects,
+    /// Records that did not fit the journal's ring.
+    journal_lost,
+    /// Records written.
+    journal_records,
+    /// Bytes written.
+    journal_bytes,
+    /// Latency samples that did not fit their ring.
+    samples_lost,
+}
+
+/// Adds `n` to a counter.
+#[inline]
+pub fn add(counter: &AtomicU64, n: u64) {
+    if n != 0 {
+        counter.fetch_add(n, Ordering::Relaxed);
+    }
+}

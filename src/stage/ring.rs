@@ -1,0 +1,1 @@
+//! SPSC rings between tiles (`rtrb`), and what each does when it is full.
