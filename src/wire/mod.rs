@@ -3,6 +3,7 @@
 pub mod auth;
 pub mod http;
 pub mod json;
+pub mod listing;
 pub mod market;
 pub mod order;
 pub mod relayer;
