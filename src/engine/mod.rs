@@ -175,6 +175,32 @@ impl<S: Strategy> Engine<S> {
     }
 }
 
+/// Ways to change one thing without an event, for the test that every part of the state is in the hash.
+#[cfg(test)]
+impl<S: Strategy> Engine<S> {
+    pub(crate) fn flip_level(&mut self, i: InstrumentIx) {
+        use crate::types::{Price, Qty, event::BookSide};
+        self.desk.instruments[i.ix()].book.delta(
+            BookSide::Bid,
+            Price::floor_to(100, crate::types::TickSize::Cent).unwrap(),
+            Qty::ONE,
+        );
+    }
+
+    pub(crate) fn flip_order(&mut self, order: &crate::types::OrderHash) {
+        self.desk.orders.fill(order, crate::types::Qty(1), self.desk.now);
+    }
+
+    pub(crate) fn flip_ledger(&mut self) {
+        let cash = self.desk.ledger.cash();
+        self.desk.ledger.reconcile_cash(cash + crate::types::Usdc(1));
+    }
+
+    pub(crate) fn flip_breaker(&mut self, m: MarketIx) {
+        self.desk.risk.rejected(m, self.desk.now);
+    }
+}
+
 /// Snake-case name of a kill reason.
 pub const fn kill_name(why: KillReason) -> &'static str {
     match why {

@@ -646,12 +646,6 @@ impl Ledger {
         }
         h.u64(self.fills_sum);
     }
-
-    /// For the test that every part of the state is in the hash.
-    #[cfg(test)]
-    pub(super) fn cash_mut(&mut self) -> &mut Usdc {
-        &mut self.cash
-    }
 }
 
 #[cfg(test)]
@@ -671,7 +665,7 @@ mod tests {
     }
 
     fn fees() -> FeeSchedule {
-        FeeSchedule { rate_ppm: 50_000, exponent: 1 }
+        FeeSchedule { rate_ppm: 50_000 }
     }
 
     fn key(n: u8) -> (TradeKey, OrderHash) {
@@ -764,7 +758,7 @@ mod tests {
                 match kind {
                     0 | 1 => {
                         let notional = qty.notional_floor(price);
-                        let curve = (kind == 1).then(|| fees().curve(qty, price));
+                        let curve = (kind == 1).then(|| price.curve(qty));
                         l.trade(key(n), i, Side::Buy, qty, notional, curve, fees(), TradeStatus::Matched);
                     }
                     2 => {
