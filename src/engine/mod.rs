@@ -169,6 +169,11 @@ impl<S: Strategy> Engine<S> {
         &self.desk.instruments[i.ix()].book
     }
 
+    /// The few numbers that change all the time. No allocation; some microseconds.
+    pub fn brief(&self) -> report::Brief {
+        self.desk.brief()
+    }
+
     /// What happened so far, for people and for `--summary`. Allocates; never called on the hot path.
     pub fn report(&self) -> Report {
         self.desk.report()

@@ -73,6 +73,13 @@ struct Lot {
     cost: Usdc,
 }
 
+impl Lot {
+    /// What `qty` of it had cost, rounded down.
+    fn part(&self, qty: Qty) -> Usdc {
+        Usdc((i128::from(self.cost.0) * i128::from(qty.0) / i128::from(self.qty.0)) as i64)
+    }
+}
+
 /// One token that we hold.
 #[derive(Clone, Debug, Default)]
 struct Holding {
@@ -116,12 +123,27 @@ impl Holding {
                 self.lots.pop_front();
             } else {
                 // The part's cost rounds down; the rest keeps the remainder, so nothing is lost.
-                let part = Usdc((i128::from(lot.cost.0) * i128::from(qty.0) / i128::from(lot.qty.0)) as i64);
+                let part = lot.part(qty);
                 lot.qty -= qty;
                 lot.cost -= part;
                 cost += part;
                 qty = Qty::ZERO;
             }
+        }
+        cost
+    }
+
+    /// What the oldest `qty` had cost, without taking it out.
+    fn cost_of(&self, qty: Qty) -> Usdc {
+        let mut left = qty;
+        let mut cost = Usdc::ZERO;
+        for lot in &self.lots {
+            if left.is_zero() {
+                break;
+            }
+            let part = left.min(lot.qty);
+            cost += if part == lot.qty { lot.cost } else { lot.part(part) };
+            left -= part;
         }
         cost
     }
@@ -576,7 +598,7 @@ impl Ledger {
         let each = |f: fn(&Holding) -> Qty| [f(&a.holdings[0]), f(&a.holdings[1])];
         let position = each(|h| h.qty);
         let held = position[0].min(position[1]);
-        let held_cost: Usdc = a.holdings.iter().map(|h| h.clone().consume(held)).sum();
+        let held_cost: Usdc = a.holdings.iter().map(|h| h.cost_of(held)).sum();
         AccountView {
             position,
             bought: each(|h| h.bought),
