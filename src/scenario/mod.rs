@@ -4,6 +4,10 @@
 //! asks when it wants to act next, calls it then, and carries out what it says. Outcomes come from an event
 //! process of the scenario's own, never from a model that the product uses.
 
+pub mod dice;
+pub mod fair;
+pub mod game;
+
 use crate::types::{
     MarketSpec, Qty, TickSize, Usdc,
     event::Payout,
