@@ -7,6 +7,11 @@
 pub mod dice;
 pub mod fair;
 pub mod game;
+pub mod informed;
+pub mod lol_bo3;
+pub mod makers;
+pub mod noise;
+pub mod sports;
 
 use crate::types::{
     MarketSpec, Qty, TickSize, Usdc,
@@ -141,6 +146,11 @@ pub trait Scenario: Send {
     /// Markets and traders. Called once, before anything else.
     fn setup(&self) -> Setup;
 
+    /// When the match is scheduled to begin, if it has a schedule: the `gameStartTime` of its markets.
+    fn game_start(&self) -> Option<SimTime> {
+        None
+    }
+
     /// When it wants to act next; `None` when it never will again.
     fn next_at(&self) -> Option<SimTime>;
 
@@ -150,5 +160,10 @@ pub trait Scenario: Send {
     /// One of its traders was filled.
     fn filled(&mut self, now: SimTime, fill: Filled) {
         let _ = (now, fill);
+    }
+
+    /// An order of one of its traders does not rest and will not, without a fill saying so: refused, or cancelled by the venue.
+    fn gone(&mut self, now: SimTime, trader: Trader, tag: OrderTag) {
+        let _ = (now, trader, tag);
     }
 }
