@@ -117,8 +117,8 @@ impl Maker {
             noise_sd,
             noise: dice.normal(noise_sd),
             half_spread: match source {
-                Source::Feed => dice.uniform(0.010, 0.018),
-                Source::Stream => dice.uniform(0.015, 0.030),
+                Source::Feed => dice.uniform(0.008, 0.015),
+                Source::Stream => dice.uniform(0.012, 0.025),
             },
             levels: dice.whole(2, 3) as u16,
             size: dice.lognormal(70.0, 0.5).clamp(20.0, 250.0),
