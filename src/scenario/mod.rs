@@ -4,6 +4,7 @@
 //! asks when it wants to act next, calls it then, and carries out what it says. Outcomes come from an event
 //! process of the scenario's own, never from a model that the product uses.
 
+mod capture;
 pub mod dice;
 pub mod fair;
 pub mod game;
@@ -11,6 +12,7 @@ pub mod informed;
 pub mod lol_bo3;
 pub mod makers;
 pub mod noise;
+pub mod recorded;
 pub mod sports;
 
 use crate::types::{
@@ -165,5 +167,19 @@ pub trait Scenario: Send {
     /// An order of one of its traders does not rest and will not, without a fill saying so: refused, or cancelled by the venue.
     fn gone(&mut self, now: SimTime, trader: Trader, tag: OrderTag) {
         let _ = (now, trader, tag);
+    }
+}
+
+/// Names that [`open`] knows; anything else is taken for the path of a recording.
+pub const NAMES: [&str; 1] = ["lol-bo3"];
+
+/// Opens a scenario by name, or a recording by path. The seed does nothing to a recording.
+///
+/// Errors: neither a known name nor a readable recording; the text names both the trouble and the names.
+pub fn open(spec: &str, seed: u64) -> Result<Box<dyn Scenario>, String> {
+    match spec {
+        "lol-bo3" => Ok(Box::new(lol_bo3::LolBo3::new(seed))),
+        path if std::path::Path::new(path).is_file() => Ok(Box::new(recorded::Recorded::open(path.as_ref())?)),
+        other => Err(format!("no scenario `{other}`: neither one of {} nor the path of a recording", NAMES.join(", "))),
     }
 }
