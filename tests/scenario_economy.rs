@@ -284,15 +284,26 @@ struct Outcomes {
     log: Vec<String>,
 }
 
-fn play(seed: u64, keep_log: bool) -> Outcomes {
+/// How the exchange treats the scenario.
+#[derive(Default)]
+struct Treatment {
+    keep_log: bool,
+    /// Commands are asked for only at multiples of this many milliseconds: a busy machine at a high speed.
+    grain_ms: u64,
+    /// Every n-th resting order is lost without a word.
+    lose_every: u64,
+}
+
+fn play(seed: u64, treatment: &Treatment) -> Outcomes {
     let mut scenario = LolBo3::new(seed);
     let mut exchange = Exchange::new(&scenario);
     let before = exchange.cash.clone();
     let mut result = Outcomes::default();
-    let (mut now, mut finished, mut sample) = (SimTime(0), false, 30.0);
+    let (mut now, mut finished, mut sample, mut placed) = (SimTime(0), false, 30.0, 0);
     let (mut out, mut fills, mut gone) = (Vec::new(), Vec::new(), Vec::new());
     while let Some(next) = scenario.next_at() {
         assert!(!finished, "seed {seed}: something after the end");
+        let next = SimTime(next.0.next_multiple_of((treatment.grain_ms * 1_000_000).max(1)));
         let due = exchange.held.front().map(|h| h.due);
         if let Some(due) = due.filter(|d| *d <= next) {
             now = due;
@@ -308,8 +319,14 @@ fn play(seed: u64, keep_log: bool) -> Outcomes {
         scenario.step(now, &exchange, &mut out);
         for command in out.drain(..) {
             finished |= matches!(command, Command::Finished);
-            if keep_log {
+            if treatment.keep_log {
                 result.log.push(format!("{} {command:?}", now.0));
+            }
+            if let Command::Place { tif: TimeInForce::Gtc, .. } = command {
+                placed += 1;
+                if treatment.lose_every > 0 && placed % treatment.lose_every == 0 {
+                    continue;
+                }
             }
             exchange.carry_out(now, command, &mut gone);
         }
@@ -364,13 +381,45 @@ fn mean_and_error(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
 
 #[test]
 fn the_same_seed_is_the_same_match_and_the_same_trading() {
-    assert_eq!(play(3, true).log, play(3, true).log);
-    assert_ne!(play(3, true).log, play(4, true).log);
+    let log = |seed| play(seed, &Treatment { keep_log: true, ..Treatment::default() }).log;
+    assert_eq!(log(3), log(3));
+    assert_ne!(log(3), log(4));
+}
+
+/// The match must not depend on what anybody trades, or a product could move its own result.
+#[test]
+fn the_same_seed_is_the_same_match_whatever_is_traded() {
+    let results = |treatment| -> Vec<String> {
+        let log = play(7, &treatment).log;
+        log.into_iter().filter(|l| l.contains("Resolve") || l.contains("Sports") || l.contains("ClearBook")).collect()
+    };
+    let calm = results(Treatment { keep_log: true, ..Treatment::default() });
+    assert!(calm.len() > 100);
+    assert_eq!(calm, results(Treatment { keep_log: true, lose_every: 3, ..Treatment::default() }));
+}
+
+#[test]
+fn books_stand_up_to_a_slow_machine_and_to_lost_orders() {
+    let rows = [
+        ("a second late", Treatment { grain_ms: 1_000, ..Treatment::default() }, 0.95),
+        ("one order in ten lost", Treatment { lose_every: 10, ..Treatment::default() }, 0.90),
+    ];
+    for (what, treatment, least) in rows {
+        let matches: Vec<Outcomes> = (0..6).map(|seed| play(seed, &treatment)).collect();
+        let sum = |f: fn(&Outcomes) -> usize| matches.iter().map(f).sum::<usize>() as f64;
+        let two_sided = sum(|m| m.two_sided) / sum(|m| m.live_samples);
+        let [refused, off_grid, too_small, oversold, overspent, _, places] =
+            matches.iter().fold([0; 7], |sum, m| std::array::from_fn(|i| sum[i] + m.counts[i]));
+        println!("{what}: two-sided {two_sided:.3}, {refused} of {places} refused");
+        assert!(two_sided > least, "{what}: both sides stand in {two_sided:.3} of the samples");
+        assert!(refused * 20 < places, "{what}: {refused} of {places} refused");
+        assert_eq!([off_grid, too_small, oversold, overspent], [0; 4], "{what}");
+    }
 }
 
 #[test]
 fn an_honest_economy() {
-    let matches: Vec<Outcomes> = (0..60).map(|seed| play(seed, false)).collect();
+    let matches: Vec<Outcomes> = (0..60).map(|seed| play(seed, &Treatment::default())).collect();
     let total = |f: fn(&Outcomes) -> f64| mean_and_error(matches.iter().map(f));
     let counts = matches.iter().fold([0; 7], |sum, m| std::array::from_fn(|i| sum[i] + m.counts[i]));
     let profit: [_; 3] = [total(|m| m.profit[0]), total(|m| m.profit[1]), total(|m| m.profit[2])];

@@ -368,3 +368,68 @@ fn signed_shares(instrument: InstrumentIx, side: Side, qty: Qty) -> f64 {
         _ => -shares,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Outlook = Outlook { fair: 0.5, certain: None, current: true };
+
+    #[test]
+    fn reactions_have_the_stated_medians_and_spread() {
+        for (source, median) in [(Source::Feed, 1.5), (Source::Stream, 6.0)] {
+            let mut maker = Maker::draw(Trader(0), source, Dice::new(1, 1));
+            let mut s: Vec<f64> = (0..20_000).map(|_| maker.reaction().as_secs_f64()).collect();
+            s.sort_by(f64::total_cmp);
+            let (low, mid, high) = (s[3_174], s[10_000], s[16_826]);
+            assert!((mid / median - 1.0).abs() < 0.03, "{source:?}: median {mid}");
+            // One standard deviation of the logarithm on either side.
+            let sigma = libm::log(high / low) / 2.0;
+            assert!((sigma - 0.7).abs() < 0.02, "{source:?}: sigma {sigma}");
+        }
+    }
+
+    #[test]
+    fn a_ladder_never_crosses_itself_and_stays_on_the_grid() {
+        for seed in 0..50 {
+            let maker = Maker::draw(Trader(0), Source::Feed, Dice::new(seed, 100));
+            for tick in [100, 10] {
+                for reserve in (-5..=105).map(|cents| f64::from(cents) / 100.0) {
+                    let ladder = maker.ladder(reserve, false, tick, 0.0, NOW);
+                    let of = |way| ladder.iter().filter(move |q| q.way == way).map(|q| q.units);
+                    assert!(ladder.iter().all(|q| q.units % tick == 0 && q.units >= tick && q.units <= 10_000 - tick));
+                    assert!(ladder.iter().all(|q| q.qty >= Qty::shares(5)));
+                    if let (Some(bid), Some(ask)) = (of(Way::Bid).max(), of(Way::Ask).min()) {
+                        assert!(bid < ask, "seed {seed}, reserve {reserve}: {bid} and {ask}");
+                        let centre = f64::from(bid + ask) / 20_000.0;
+                        assert!((centre - reserve).abs() <= f64::from(tick) / 10_000.0, "nobody quotes off his belief");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn quotes_lean_against_inventory_and_stop_at_the_limit() {
+        let maker = Maker::draw(Trader(0), Source::Feed, Dice::new(1, 100));
+        let sides = |net: f64| {
+            let ladder = maker.ladder(0.5, false, 100, net, NOW);
+            [Way::Bid, Way::Ask].map(|way| ladder.iter().filter(|q| q.way == way).count())
+        };
+        assert_eq!(sides(0.0), [usize::from(maker.levels); 2]);
+        assert_eq!(sides(5_000.0), [0, usize::from(maker.levels)]);
+        assert_eq!(sides(-5_000.0), [usize::from(maker.levels), 0]);
+    }
+
+    #[test]
+    fn what_is_certain_is_quoted_only_on_the_safe_side() {
+        let maker = Maker::draw(Trader(0), Source::Feed, Dice::new(1, 100));
+        for (payout, way) in [(Payout::Yes, Way::Bid), (Payout::No, Way::Ask)] {
+            for tick in [100, 10] {
+                let outlook = Outlook { certain: Some(payout), ..NOW };
+                let ladder = maker.ladder(maker.belief(outlook), false, tick, 0.0, outlook);
+                assert!(ladder.iter().all(|q| q.way == way) && ladder.len() == 1, "{payout:?}: {ladder:?}");
+            }
+        }
+    }
+}
