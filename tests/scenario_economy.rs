@@ -116,10 +116,7 @@ impl Exchange {
             }
             Side::Sell => {
                 self.cash[t] += cash;
-                match self.shares[t][instrument.ix()].checked_sub(qty) {
-                    Some(left) => self.shares[t][instrument.ix()] = left,
-                    None => self.counts.oversold += 1,
-                }
+                self.shares[t][instrument.ix()] -= qty;
             }
         }
         if self.cash[t] < 0 {
@@ -187,6 +184,12 @@ impl Exchange {
                 }
                 if !self.open[market] {
                     self.counts.refused += 1;
+                    return gone.push((trader, tag));
+                }
+                if let (Side::Sell, Size::Shares(qty)) = (side, size)
+                    && qty > self.shares(trader, instrument)
+                {
+                    self.counts.oversold += 1;
                     return gone.push((trader, tag));
                 }
                 if tif == TimeInForce::Fak {
@@ -413,7 +416,9 @@ fn books_stand_up_to_a_slow_machine_and_to_lost_orders() {
         println!("{what}: two-sided {two_sided:.3}, {refused} of {places} refused");
         assert!(two_sided > least, "{what}: both sides stand in {two_sided:.3} of the samples");
         assert!(refused * 20 < places, "{what}: {refused} of {places} refused");
-        assert_eq!([off_grid, too_small, oversold, overspent], [0; 4], "{what}");
+        assert_eq!([off_grid, too_small, overspent], [0; 3], "{what}");
+        // Two visits of one account within a grain may both sell what it has; the second is refused, here as anywhere.
+        assert!(oversold * 1_000 < places, "{what}: {oversold} of {places} oversold");
     }
 }
 

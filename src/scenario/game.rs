@@ -65,7 +65,7 @@ impl Rules {
             strength: dice.normal(0.10).clamp(-0.25, 0.25),
             snowball: dice.uniform(0.005, 0.015),
             draft: dice.uniform(0.02, 0.08),
-            gap_s: dice.uniform(38.0, 46.0),
+            gap_s: dice.uniform(40.0, 50.0),
         }
     }
 

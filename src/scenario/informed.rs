@@ -32,7 +32,7 @@ pub struct Insider {
 impl Insider {
     /// Draws an informed taker. Ranges and reasons: `docs/SCENARIOS.md` "informed takers".
     pub fn draw(trader: Trader, mut dice: Dice) -> Self {
-        Self { trader, attention: dice.uniform(0.3, 0.7), next_tag: 0, dice }
+        Self { trader, attention: dice.uniform(0.5, 0.9), next_tag: 0, dice }
     }
 
     /// How long before the makers' sources it learns of an event; `None` if it misses this one.

@@ -3,7 +3,7 @@
 //! The match is played out at once from the seed; what remains is who hears of it when. All that follows sits in one
 //! queue in order of scenario time. What is drawn from which range, and why: `docs/SCENARIOS.md`.
 
-use std::{cmp::Reverse, collections::BinaryHeap};
+use std::collections::BTreeMap;
 
 use super::{
     Books, Command, Filled, OrderTag, Scenario, Setup, SimTime, Trader,
@@ -74,7 +74,7 @@ pub enum Role {
 }
 
 /// Something that will happen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug)]
 enum Item {
     /// A maker's source and reaction have brought it a moment of the story.
     Learn { maker: usize, moment: usize },
@@ -99,37 +99,9 @@ enum Item {
     /// The venue clears the series book.
     Clear,
     /// A market is paid out.
-    Resolve { market: u16, payout: Decided },
+    Resolve { market: u16, payout: Payout },
     /// The end.
     Finish,
-}
-
-/// [`Payout`] with an order, for the queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Decided {
-    Yes,
-    No,
-    Half,
-}
-
-impl From<Payout> for Decided {
-    fn from(p: Payout) -> Self {
-        match p {
-            Payout::Yes => Self::Yes,
-            Payout::No => Self::No,
-            Payout::Half => Self::Half,
-        }
-    }
-}
-
-impl From<Decided> for Payout {
-    fn from(d: Decided) -> Self {
-        match d {
-            Decided::Yes => Self::Yes,
-            Decided::No => Self::No,
-            Decided::Half => Self::Half,
-        }
-    }
 }
 
 /// The scenario.
@@ -148,7 +120,8 @@ pub struct LolBo3 {
     resolved: [bool; MARKETS],
     /// Makers' reviews that are queued already.
     reviewing: Vec<[bool; MARKETS]>,
-    queue: BinaryHeap<Reverse<(SimTime, u64, Item)>>,
+    /// What will happen, in order of time and then of arrival.
+    queue: BTreeMap<(SimTime, u64), Item>,
     queued: u64,
 }
 
@@ -192,7 +165,7 @@ impl LolBo3 {
             shown: Shown::default(),
             refined: [false; MARKETS],
             resolved: [false; MARKETS],
-            queue: BinaryHeap::new(),
+            queue: BTreeMap::new(),
             queued: 0,
         };
         this.schedule(&mut Dice::new(seed, stream::SOURCES));
@@ -226,7 +199,7 @@ impl LolBo3 {
 
     fn push(&mut self, at: SimTime, item: Item) {
         self.queued += 1;
-        self.queue.push(Reverse((at, self.queued, item)));
+        self.queue.insert((at, self.queued), item);
     }
 
     /// Queues everything that does not depend on trading.
@@ -282,7 +255,7 @@ impl LolBo3 {
 
     fn resolve_at(&mut self, at: SimTime, market: usize, payout: Option<Payout>) {
         if let Some(payout) = payout {
-            self.push(at, Item::Resolve { market: market as u16, payout: payout.into() });
+            self.push(at, Item::Resolve { market: market as u16, payout });
         }
     }
 
@@ -342,7 +315,7 @@ impl LolBo3 {
                     maker.pull(MarketIx(market), out);
                     maker.set_closed(MarketIx(market), true);
                 }
-                out.push(Command::Resolve(MarketIx(market), payout.into()));
+                out.push(Command::Resolve(MarketIx(market), payout));
             }
             Item::Finish => {
                 self.queue.clear();
@@ -437,6 +410,7 @@ impl LolBo3 {
         }
     }
 
+    /// The maker behind a trader; others are not told of their fills, they look at what they own.
     fn maker(&mut self, trader: Trader) -> Option<&mut Maker> {
         self.makers.get_mut(usize::from(trader.0))
     }
@@ -452,16 +426,16 @@ impl Scenario for LolBo3 {
     }
 
     fn next_at(&self) -> Option<SimTime> {
-        self.queue.peek().map(|Reverse((at, ..))| *at)
+        self.queue.first_key_value().map(|((at, _), _)| *at)
     }
 
     fn step(&mut self, now: SimTime, books: &dyn Books, out: &mut Vec<Command>) {
         self.refine(books, out);
-        while let Some(Reverse((at, _, item))) = self.queue.peek().copied() {
-            if at > now {
+        while let Some(due) = self.queue.first_entry() {
+            if due.key().0 > now {
                 break;
             }
-            self.queue.pop();
+            let item = due.remove();
             self.handle(now, item, books, out);
         }
     }
@@ -472,7 +446,7 @@ impl Scenario for LolBo3 {
         let Some(own) = self.maker(fill.trader) else { return };
         own.filled(&fill);
         let soon = plus(now, own.routine());
-        if !std::mem::replace(&mut self.reviewing[maker][market.ix()], true) {
+        if !self.resolved[market.ix()] && !std::mem::replace(&mut self.reviewing[maker][market.ix()], true) {
             self.push(soon, Item::Review { maker, market: market.0 });
         }
     }

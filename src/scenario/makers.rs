@@ -14,8 +14,11 @@ use crate::types::{
     ids::{InstrumentIx, MarketIx, Outcome},
     order::{Side, TimeInForce},
     price::Price,
+    qty::Usdc,
 };
 
+/// Below this a maker that otherwise buys the other token sells what it owns first.
+const LOW_CASH: Usdc = Usdc::dollars(25_000);
 /// Seconds after which a resting quote is placed anew even if nothing moved: a quote that the venue dropped heals.
 const MAX_AGE_S: f64 = 180.0;
 /// How long a maker quotes wider after news, in seconds.
@@ -258,6 +261,7 @@ impl Maker {
         }
         desk.wanted.retain(|w| w.units >= tick && w.units <= Price::UNITS - tick);
 
+        let recycles = self.sells || books.cash(self.trader) < LOW_CASH;
         let mut owned = [Outcome::Yes, Outcome::No].map(|o| books.shares(self.trader, market.instrument(o)));
         for quote in desk.wanted.clone() {
             if rests(&desk.resting, &quote) {
@@ -268,9 +272,9 @@ impl Maker {
                 Way::Bid => (Outcome::Yes, Outcome::No),
                 Way::Ask => (Outcome::No, Outcome::Yes),
             };
-            let recycles = self.sells && owned[sells as usize] >= quote.qty;
-            let (outcome, side) = if recycles { (sells, Side::Sell) } else { (buys, Side::Buy) };
-            if recycles {
+            let sale = recycles && owned[sells as usize] >= quote.qty;
+            let (outcome, side) = if sale { (sells, Side::Sell) } else { (buys, Side::Buy) };
+            if sale {
                 owned[sells as usize] -= quote.qty;
             }
             let Some(price) = Price::from_units(quote.units) else { continue };

@@ -8,12 +8,12 @@ mod capture;
 pub mod dice;
 pub mod fair;
 pub mod game;
-pub mod informed;
+mod informed;
 pub mod lol_bo3;
-pub mod makers;
-pub mod noise;
+mod makers;
+mod noise;
 pub mod recorded;
-pub mod sports;
+mod sports;
 
 use crate::types::{
     MarketSpec, Qty, TickSize, Usdc,
