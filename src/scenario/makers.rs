@@ -201,21 +201,15 @@ impl Maker {
         out: &mut Vec<Command>,
     ) -> bool {
         let tick = books.tick(market).units();
-        let belief = self.belief(outlook);
         let desk = &self.desks[market.ix()];
-        let idle = desk.closed || outlook.certain == Some(Payout::Half) || (!outlook.current && !self.quotes_ahead);
-        let reserve = belief - self.skew * desk.net;
+        let reserve = self.reserve(outlook, desk.net);
         let wary = now < self.wary_until && outlook.current;
-        // Half a tick of opinion is no reason to queue anew; far from the action not even a tick is.
+        // A whole tick of opinion, two far from the action: less is no reason to go to the back of the queue.
         let patience = f64::from(tick) / 10_000.0 * if outlook.current { 1.0 } else { 2.0 };
-        let stale = (reserve - desk.reserve).abs() >= patience
-            || wary != desk.wary
-            || tick != desk.tick
-            || desk.clipped
-            || desk.wanted.is_empty()
-            || now.as_secs_f64() - desk.at.as_secs_f64() > MAX_AGE_S;
-        if stale {
-            let aged = now.as_secs_f64() - desk.at.as_secs_f64() > MAX_AGE_S;
+        let aged = now.as_secs_f64() - desk.at.as_secs_f64() > MAX_AGE_S;
+        let moved = (reserve - desk.reserve).abs() >= patience || wary != desk.wary || tick != desk.tick;
+        if aged || moved || desk.clipped || desk.wanted.is_empty() {
+            let idle = desk.closed || outlook.certain == Some(Payout::Half) || (!outlook.current && !self.quotes_ahead);
             let wanted = if idle { Vec::new() } else { self.ladder(reserve, wary, tick, desk.net, outlook) };
             if aged {
                 self.pull(market, out);
@@ -315,13 +309,14 @@ impl Maker {
         }
     }
 
-    /// What it thinks the first outcome is worth.
-    fn belief(&self, outlook: Outlook) -> f64 {
+    /// The price that it quotes around: what it believes, leaning against what it holds. What is certain is worth what it
+    /// pays, whatever is held, less a sliver for the wait.
+    fn reserve(&self, outlook: Outlook, net: f64) -> f64 {
         match outlook.certain {
             Some(Payout::Yes) => 0.9985,
             Some(Payout::No) => 0.0015,
             Some(Payout::Half) => 0.5,
-            None => sigmoid(logit(outlook.fair.clamp(0.001, 0.999)) + self.bias + self.noise),
+            None => sigmoid(logit(outlook.fair.clamp(0.001, 0.999)) + self.bias + self.noise) - self.skew * net,
         }
     }
 
@@ -420,6 +415,8 @@ mod tests {
             let ladder = maker.ladder(0.5, false, 100, net, NOW);
             [Way::Bid, Way::Ask].map(|way| ladder.iter().filter(|q| q.way == way).count())
         };
+        assert!(maker.reserve(NOW, 100.0) < maker.reserve(NOW, 0.0));
+        assert!(maker.reserve(NOW, -100.0) > maker.reserve(NOW, 0.0));
         assert_eq!(sides(0.0), [usize::from(maker.levels); 2]);
         assert_eq!(sides(5_000.0), [0, usize::from(maker.levels)]);
         assert_eq!(sides(-5_000.0), [usize::from(maker.levels), 0]);
@@ -429,10 +426,10 @@ mod tests {
     fn what_is_certain_is_quoted_only_on_the_safe_side() {
         let maker = Maker::draw(Trader(0), Source::Feed, Dice::new(1, 100));
         for (payout, way) in [(Payout::Yes, Way::Bid), (Payout::No, Way::Ask)] {
-            for tick in [100, 10] {
+            for (tick, net) in [(100, 0.0), (10, 0.0), (100, 700.0), (10, -700.0)] {
                 let outlook = Outlook { certain: Some(payout), ..NOW };
-                let ladder = maker.ladder(maker.belief(outlook), false, tick, 0.0, outlook);
-                assert!(ladder.iter().all(|q| q.way == way) && ladder.len() == 1, "{payout:?}: {ladder:?}");
+                let ladder = maker.ladder(maker.reserve(outlook, net), false, tick, net, outlook);
+                assert!(ladder.iter().all(|q| q.way == way) && ladder.len() == 1, "{payout:?}, {net}: {ladder:?}");
             }
         }
     }
