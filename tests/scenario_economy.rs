@@ -151,7 +151,7 @@ impl Exchange {
             }
             self.pay(h.trader, h.instrument, h.side, of(h.instrument), qty);
             self.pay(rest.trader, rest.instrument, rest.side, of(rest.instrument), qty);
-            let schedule = polyloly_fast::types::fees::FeeSchedule { rate_ppm: 50_000, exponent: 1 };
+            let schedule = polyloly_fast::types::fees::FeeSchedule { rate_ppm: 50_000 };
             let fee = schedule.taker_fee(Qty(qty), of(h.instrument), Rounding::HalfEven).micro();
             self.cash[usize::from(h.trader.0)] -= fee;
             self.fees[usize::from(h.trader.0)] += fee;

@@ -62,7 +62,7 @@ fn markets_have_the_venues_form() {
         for (n, m) in setup.markets.iter().enumerate() {
             assert_eq!(m.slug, if n == 0 { event.clone() } else { format!("{event}-game{n}") });
             assert_eq!((m.exchange, m.tick, m.min_size), (Exchange::V2, TickSize::Cent, Qty::shares(5)));
-            assert_eq!((m.fee, m.hold_ms), (FeeSchedule { rate_ppm: 50_000, exponent: 1 }, 1_000));
+            assert_eq!((m.fee, m.hold_ms), (FeeSchedule { rate_ppm: 50_000 }, 1_000));
             assert_eq!(m.clear_on_start, n == 0);
             assert_eq!(m.outcomes, setup.markets[0].outcomes);
             for token in m.tokens {

@@ -482,7 +482,7 @@ fn names(dice: &mut Dice) -> (Setup, Fixture) {
             exchange: Exchange::V2,
             tick: TickSize::Cent,
             min_size: Qty::shares(5),
-            fee: FeeSchedule { rate_ppm: 50_000, exponent: 1 },
+            fee: FeeSchedule { rate_ppm: 50_000 },
             hold_ms: 1_000,
             clear_on_start: kind == MarketKind::Series,
             game_start: None,

@@ -385,7 +385,7 @@ impl Found {
             exchange: Exchange::V2,
             tick: self.tick.unwrap_or(finest),
             min_size: Qty::shares(5),
-            fee: FeeSchedule { rate_ppm: 50_000, exponent: 1 },
+            fee: FeeSchedule { rate_ppm: 50_000 },
             hold_ms: 1_000,
             clear_on_start: false,
             game_start: None,
