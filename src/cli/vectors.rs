@@ -284,10 +284,10 @@ fn fee_row(row: &Value, _: &WalletSigner) -> Checked {
         let text = text(row, name)?;
         parse_micro(text.as_bytes()).ok_or_else(|| format!("{name} {text:?}"))
     };
-    let schedule = FeeSchedule {
-        rate_ppm: u32::try_from(micro("rate")?).map_err(|e| e.to_string())?,
-        exponent: u8::try_from(number(row, "exponent")?).map_err(|e| e.to_string())?,
-    };
+    if number(row, "exponent")? != 1 {
+        return Err("a fee curve that no market has".into());
+    }
+    let schedule = FeeSchedule { rate_ppm: u32::try_from(micro("rate")?).map_err(|e| e.to_string())? };
     let (qty, price) = (Qty(micro("shares")?), price(row)?);
     let fee = |rounding| schedule.taker_fee(qty, price, rounding);
     let notional = qty.notional_floor(price);
