@@ -3,9 +3,12 @@
 //! The ring is `rtrb`'s; here it gets a name and two numbers that people look at. What a full ring means is decided by
 //! whoever holds the [`Tx`]: the item comes back as a value. `topology::RINGS` states each answer.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use serde::Serialize;
@@ -55,18 +58,28 @@ impl RingStats {
 pub struct Full<T>(pub T);
 
 /// The writing end.
-#[derive(Debug)]
 pub struct Tx<T> {
     ring: rtrb::Producer<T>,
     stats: Arc<RingStats>,
 }
 
 /// The reading end.
-#[derive(Debug)]
 pub struct Rx<T> {
     ring: rtrb::Consumer<T>,
     stats: Arc<RingStats>,
     high_water: usize,
+}
+
+impl<T> fmt::Debug for Tx<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tx({})", self.stats.label())
+    }
+}
+
+impl<T> fmt::Debug for Rx<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Rx({})", self.stats.label())
+    }
 }
 
 /// Makes a ring that holds `depth` items.
