@@ -1,6 +1,7 @@
 //! The shape that every tile has, and the loop that runs one tile or several in turn on a thread.
 
 pub mod backoff;
+pub mod blocking;
 pub mod buffer;
 pub mod conn;
 pub mod control;
@@ -9,6 +10,7 @@ pub mod duty;
 pub mod endpoint;
 pub mod latency;
 pub mod ring;
+pub mod wiring;
 
 pub use control::Control;
 pub use duty::{Doorbell, Running, run, spawn};

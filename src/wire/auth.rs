@@ -137,9 +137,8 @@ mod tests {
 
     #[test]
     fn every_spelling_of_a_secret_is_the_same_secret() {
-        let sign = |secret| {
-            L2Auth::new(&Address([1; 20]), &credentials(secret)).unwrap().sign(1, "GET", "/data/orders", b"")
-        };
+        let sign =
+            |secret| L2Auth::new(&Address([1; 20]), &credentials(secret)).unwrap().sign(1, "GET", "/data/orders", b"");
         let expected = sign("-gD0IkWaWOUa6ONwzyW9n6tCl9oP9Qgdxl1-Y1NncIg=");
         assert_eq!(sign("+gD0IkWaWOUa6ONwzyW9n6tCl9oP9Qgdxl1+Y1NncIg="), expected);
         assert_eq!(sign("-gD0IkWaWOUa6ONwzyW9n6tCl9oP9Qgdxl1-Y1NncIg"), expected);

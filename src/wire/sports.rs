@@ -155,8 +155,12 @@ impl<'a> Frame<'a> {
         let swapped = (same_team(self.home, second), same_team(self.away, first));
         // With the id, one name is enough to tell which side is which; without it, both must be right.
         match (by_id, straight, swapped) {
-            (_, (true, true), _) | (true, (true, _) | (_, true), (false, false)) => Orientation::Known { swapped: false },
-            (_, _, (true, true)) | (true, (false, false), (true, _) | (_, true)) => Orientation::Known { swapped: true },
+            (_, (true, true), _) | (true, (true, _) | (_, true), (false, false)) => {
+                Orientation::Known { swapped: false }
+            }
+            (_, _, (true, true)) | (true, (false, false), (true, _) | (_, true)) => {
+                Orientation::Known { swapped: true }
+            }
             (true, ..) => Orientation::Unknown,
             (false, ..) => Orientation::Other,
         }
@@ -242,8 +246,10 @@ mod tests {
     fn keepalives_and_garbage() {
         assert!(parse(None, ["a", "b"], "ping").0.ping);
         assert!(parse(None, ["a", "b"], "PONG").0.pong);
-        assert!(SportsParser::new(Game { id: None, teams: Default::default() })
-            .parse(&mut b"what".to_vec(), &mut |_| ())
-            .is_err());
+        assert!(
+            SportsParser::new(Game { id: None, teams: Default::default() })
+                .parse(&mut b"what".to_vec(), &mut |_| ())
+                .is_err()
+        );
     }
 }

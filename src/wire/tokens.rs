@@ -66,11 +66,7 @@ pub(crate) mod tests {
     pub(crate) fn universe(markets: &[(&str, [&str; 2])]) -> Universe {
         Universe {
             chain_id: 137,
-            account: Account {
-                owner: Address([1; 20]),
-                funder: Address([1; 20]),
-                signature_type: SignatureType::Eoa,
-            },
+            account: Account { owner: Address([1; 20]), funder: Address([1; 20]), signature_type: SignatureType::Eoa },
             markets: markets
                 .iter()
                 .map(|(condition, tokens)| MarketSpec {

@@ -241,7 +241,8 @@ impl Scratch<'_> {
                 let order = hash(m.id, "order_id")?;
                 match self.tokens.instrument(strict(m.asset, "asset_id")?) {
                     Some(instrument) => {
-                        let fill = Fill { order, instrument, side: maker_side, qty, notional: qty.notional_floor(price) };
+                        let fill =
+                            Fill { order, instrument, side: maker_side, qty, notional: qty.notional_floor(price) };
                         self.fill(first, trade, status, fill, false);
                     }
                     None => self.parsed.unknown_tokens += 1,
@@ -387,8 +388,7 @@ mod tests {
 
     #[test]
     fn a_taker_pays_what_its_makers_asked() {
-        let makers =
-            [maker(A, "x", "222", "4", "0.49", ""), maker(B, "y", "111", "6", "0.5", "")].join(",");
+        let makers = [maker(A, "x", "222", "4", "0.49", ""), maker(B, "y", "111", "6", "0.5", "")].join(",");
         for rest in [r#","trader_side":"TAKER""#.to_owned(), format!(r#","owner":"{ME}""#)] {
             let expected = (0xcc, 0, Side::Buy, "10".into(), "5.04".into(), true);
             assert_eq!(fills(&trade(&rest, &makers)), [expected], "{rest}");
