@@ -36,17 +36,21 @@ impl FeeSchedule {
 
     /// Fee of a taker fill, rounded to 0.00001 pUSD.
     pub const fn taker_fee(self, qty: Qty, price: Price, rounding: Rounding) -> Usdc {
+        self.fee_on_curve(self.curve(qty, price), rounding)
+    }
+
+    /// `qty × (p·(1−p))^e` in micro-shares × (0.0001²)^e. Sums over the matches of one trade.
+    pub const fn curve(self, qty: Qty, price: Price) -> u128 {
         let p = price.units() as u128;
         let q = Price::UNITS as u128 - p;
-        // micro-shares × ppm × (units²)^e, over 10^6 × (10^8)^e, in micro-pUSD; a step of 0.00001 is ten of them.
-        let mut numerator = qty.micro() as u128 * self.rate_ppm as u128;
-        let mut denominator = 1_000_000_u128 * 10;
-        let mut e = 0;
-        while e < self.exponent {
-            numerator *= p * q;
-            denominator *= 100_000_000;
-            e += 1;
-        }
+        qty.micro() as u128 * (p * q).pow(self.exponent as u32)
+    }
+
+    /// The fee on a sum of [`curve`](Self::curve) values, rounded to 0.00001 pUSD.
+    pub const fn fee_on_curve(self, curve: u128, rounding: Rounding) -> Usdc {
+        // Micro-pUSD are 10^-6; a step of 0.00001 is ten of them.
+        let numerator = curve * self.rate_ppm as u128;
+        let denominator = 10_000_000 * 100_000_000_u128.pow(self.exponent as u32);
         let (whole, rest) = (numerator / denominator, numerator % denominator);
         let up = match rounding {
             Rounding::Down => false,
