@@ -1,5 +1,16 @@
 //! Steps 7 and 8: warm connections that carry orders out and answers in.
 
+pub mod asked;
+pub mod desk;
+pub mod heartbeat;
+pub mod lane;
+pub mod merge;
+pub mod recv;
+pub mod send;
+mod tile;
+
+pub use tile::{GatewayConfig, GatewayEnds, GatewayTile};
+
 use crate::{
     engine::Signed,
     types::{MarketIx, OrderHash, Qty, Stamp},
@@ -32,6 +43,8 @@ pub enum Command {
         /// Which.
         order: OrderHash,
     },
+    /// Ask how much collateral we have.
+    ReadCollateral,
     /// Turn complete sets into collateral.
     Merge {
         /// Of which market.

@@ -36,6 +36,13 @@ impl Backoff {
         self.not_before = now.wall.plus(full / 2 + self.random % (full / 2 + 1));
     }
 
+    /// It worked for a while and ended: the shortest wait, without forgetting earlier failures.
+    pub fn failed_softly(&mut self, now: Stamp) {
+        let failures = std::mem::take(&mut self.failures);
+        self.failed(now);
+        self.failures = failures;
+    }
+
     /// Like [`Self::failed`], but waits at least `ns`: what the peer asked for.
     pub fn failed_for(&mut self, now: Stamp, ns: u64) {
         self.failed(now);
