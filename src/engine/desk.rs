@@ -437,9 +437,10 @@ impl Desk {
         self.ending == Ending::Done
     }
 
-    /// What happened so far, for people and for `--summary`. Allocates; never called on the hot path.
-    pub(super) fn report(&self) -> Report {
-        Report {
+    /// The few numbers that change all the time. No allocation.
+    pub(super) fn brief(&self) -> report::Brief {
+        report::Brief {
+            admitting: self.risk.closed().is_none(),
             orders: report::Orders {
                 unresolved: self.orders.unresolved() as u64,
                 open: self.orders.open() as u64,
@@ -447,7 +448,6 @@ impl Desk {
             },
             fills: self.ledger.fills(),
             pnl: self.ledger.pnl(),
-            markets: self.universe.indices().map(|m| self.report_market(m)).collect(),
             books: report::Books {
                 messages: self.messages,
                 resyncs: self.resyncs,
@@ -457,8 +457,21 @@ impl Desk {
                     .map(|i| i.untrusted_ns + i.untrusted_since.map_or(0, |s| self.now.since(s)))
                     .sum(),
             },
-            rejections: self.risk.refusals(),
             kill_switch: self.risk.killed().map(kill_name),
+        }
+    }
+
+    /// What happened so far, for people and for `--summary`. Allocates; never called on the hot path.
+    pub(super) fn report(&self) -> Report {
+        let report::Brief { orders, fills, pnl, books, kill_switch, .. } = self.brief();
+        Report {
+            orders,
+            fills,
+            pnl,
+            markets: self.universe.indices().map(|m| self.report_market(m)).collect(),
+            books,
+            rejections: self.risk.refusals(),
+            kill_switch,
         }
     }
 

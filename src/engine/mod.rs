@@ -169,9 +169,40 @@ impl<S: Strategy> Engine<S> {
         &self.desk.instruments[i.ix()].book
     }
 
+    /// The few numbers that change all the time. No allocation; some microseconds.
+    pub fn brief(&self) -> report::Brief {
+        self.desk.brief()
+    }
+
     /// What happened so far, for people and for `--summary`. Allocates; never called on the hot path.
     pub fn report(&self) -> Report {
         self.desk.report()
+    }
+}
+
+/// Ways to change one thing without an event, for the test that every part of the state is in the hash.
+#[cfg(test)]
+impl<S: Strategy> Engine<S> {
+    pub(crate) fn flip_level(&mut self, i: InstrumentIx) {
+        use crate::types::{Price, Qty, event::BookSide};
+        self.desk.instruments[i.ix()].book.delta(
+            BookSide::Bid,
+            Price::floor_to(100, crate::types::TickSize::Cent).unwrap(),
+            Qty::ONE,
+        );
+    }
+
+    pub(crate) fn flip_order(&mut self, order: &crate::types::OrderHash) {
+        self.desk.orders.fill(order, crate::types::Qty(1), self.desk.now);
+    }
+
+    pub(crate) fn flip_ledger(&mut self) {
+        let cash = self.desk.ledger.cash();
+        self.desk.ledger.reconcile_cash(cash + crate::types::Usdc(1));
+    }
+
+    pub(crate) fn flip_breaker(&mut self, m: MarketIx) {
+        self.desk.risk.rejected(m, self.desk.now);
     }
 }
 

@@ -325,12 +325,6 @@ impl Orders {
             h.u64(u64::MAX);
         }
     }
-
-    /// For the test that every part of the state is in the hash.
-    #[cfg(test)]
-    pub(super) fn any_mut(&mut self) -> Option<&mut Order> {
-        self.slots.iter_mut().flatten().next()
-    }
 }
 
 #[cfg(test)]

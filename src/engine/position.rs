@@ -73,6 +73,13 @@ struct Lot {
     cost: Usdc,
 }
 
+impl Lot {
+    /// What `qty` of it had cost, rounded down.
+    fn part(&self, qty: Qty) -> Usdc {
+        Usdc((i128::from(self.cost.0) * i128::from(qty.0) / i128::from(self.qty.0)) as i64)
+    }
+}
+
 /// One token that we hold.
 #[derive(Clone, Debug, Default)]
 struct Holding {
@@ -116,12 +123,27 @@ impl Holding {
                 self.lots.pop_front();
             } else {
                 // The part's cost rounds down; the rest keeps the remainder, so nothing is lost.
-                let part = Usdc((i128::from(lot.cost.0) * i128::from(qty.0) / i128::from(lot.qty.0)) as i64);
+                let part = lot.part(qty);
                 lot.qty -= qty;
                 lot.cost -= part;
                 cost += part;
                 qty = Qty::ZERO;
             }
+        }
+        cost
+    }
+
+    /// What the oldest `qty` had cost, without taking it out.
+    fn cost_of(&self, qty: Qty) -> Usdc {
+        let mut left = qty;
+        let mut cost = Usdc::ZERO;
+        for lot in &self.lots {
+            if left.is_zero() {
+                break;
+            }
+            let part = left.min(lot.qty);
+            cost += if part == lot.qty { lot.cost } else { lot.part(part) };
+            left -= part;
         }
         cost
     }
@@ -576,7 +598,7 @@ impl Ledger {
         let each = |f: fn(&Holding) -> Qty| [f(&a.holdings[0]), f(&a.holdings[1])];
         let position = each(|h| h.qty);
         let held = position[0].min(position[1]);
-        let held_cost: Usdc = a.holdings.iter().map(|h| h.clone().consume(held)).sum();
+        let held_cost: Usdc = a.holdings.iter().map(|h| h.cost_of(held)).sum();
         AccountView {
             position,
             bought: each(|h| h.bought),
@@ -646,12 +668,6 @@ impl Ledger {
         }
         h.u64(self.fills_sum);
     }
-
-    /// For the test that every part of the state is in the hash.
-    #[cfg(test)]
-    pub(super) fn cash_mut(&mut self) -> &mut Usdc {
-        &mut self.cash
-    }
 }
 
 #[cfg(test)]
@@ -671,7 +687,7 @@ mod tests {
     }
 
     fn fees() -> FeeSchedule {
-        FeeSchedule { rate_ppm: 50_000, exponent: 1 }
+        FeeSchedule { rate_ppm: 50_000 }
     }
 
     fn key(n: u8) -> (TradeKey, OrderHash) {
@@ -764,7 +780,7 @@ mod tests {
                 match kind {
                     0 | 1 => {
                         let notional = qty.notional_floor(price);
-                        let curve = (kind == 1).then(|| fees().curve(qty, price));
+                        let curve = (kind == 1).then(|| price.curve(qty));
                         l.trade(key(n), i, Side::Buy, qty, notional, curve, fees(), TradeStatus::Matched);
                     }
                     2 => {

@@ -23,6 +23,23 @@ pub struct Report {
     pub kill_switch: Option<&'static str>,
 }
 
+/// The few numbers that change all the time, for metrics and the progress line. Cheap enough to take while trading.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Brief {
+    /// New orders are admitted.
+    pub admitting: bool,
+    /// Orders.
+    pub orders: Orders,
+    /// Fills.
+    pub fills: Fills,
+    /// Profit and loss.
+    pub pnl: Pnl,
+    /// Books.
+    pub books: Books,
+    /// Why the kill switch tripped, if it did.
+    pub kill_switch: Option<&'static str>,
+}
+
 /// Orders by what became of them.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Orders {

@@ -1,6 +1,8 @@
 //! Step 4 of 9: the strategies, one file each, and the core that runs them.
 
 pub mod pair;
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Serialize};
 

@@ -38,8 +38,6 @@ const PPM_PER_UNIT: i64 = 100;
 const PENDING_MAX: usize = 256;
 /// A venue refuses a marketable buy below this notional. Source: docs/PROTOCOL.md "prices and ticks".
 const MARKETABLE_MIN_MICRO: i64 = 1_000_000;
-/// Time between two taker completions in one market.
-const TAKER_PAUSE_NS: u64 = 2_000_000_000;
 
 /// What can be tuned. Units are in the names.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,6 +65,8 @@ pub struct PairParams {
     pub ttl_s: u32,
     /// The lagging leg may be completed, or the leading one unwound, as taker.
     pub taker: bool,
+    /// Least time between two such completions in one market, in milliseconds: longer than the venue holds takers.
+    pub taker_pause_ms: u32,
 }
 
 impl Default for PairParams {
@@ -77,17 +77,28 @@ impl Default for PairParams {
             max_net_shares: 150,
             skew_units: 100,
             edge_ticks: 1,
-            markout_ms: 1_000,
+            markout_ms: 15_000,
             extreme_units: 800,
-            rest_ms: 50,
+            rest_ms: 1_000,
             merge_shares: 20,
             ttl_s: 300,
             taker: true,
+            taker_pause_ms: 4_000,
         }
     }
 }
 
 impl PairParams {
+    /// The same in a match that unfolds `speed` times as fast: what is measured in the match's time shrinks with it.
+    /// The venue's expiry stays wall time.
+    #[must_use]
+    pub fn compressed(mut self, speed: u32) -> Self {
+        for ms in [&mut self.markout_ms, &mut self.rest_ms, &mut self.taker_pause_ms] {
+            *ms = (*ms / speed.max(1)).max(1);
+        }
+        self
+    }
+
     /// Every value that cannot be: key, value, what would be right.
     pub fn validate(&self) -> Result<(), Vec<BadParam>> {
         let mut bad = BadParams::new("strategy.pair");
@@ -277,7 +288,10 @@ impl Pair {
         let size = Qty(net.unsigned_abs()).min(Qty::shares(u64::from(self.params.quote_shares))).floor_to_cents();
         let memory = &self.memory[view.market.ix()];
         let waiting = view.orders.working(view.market).any(|o| o.intent.tif.is_immediate());
-        if size < view.spec.min_size || waiting || view.now.since(memory.taken_at) < TAKER_PAUSE_NS {
+        if size < view.spec.min_size
+            || waiting
+            || view.now.since(memory.taken_at) < u64::from(self.params.taker_pause_ms) * 1_000_000
+        {
             return;
         }
         let (leading, lagging) = if net > 0 { (Outcome::Yes, Outcome::No) } else { (Outcome::No, Outcome::Yes) };

@@ -1,5 +1,6 @@
-//! The taker fee: `shares × rate × (p·(1−p))^e`, in collateral, takers only.
+//! The taker fee: `shares × rate × p·(1−p)`, in collateral, takers only.
 //!
+//! The venue's schedule has an exponent, which is 1 everywhere; a market with another is refused when it is read.
 //! Source: docs/PROTOCOL.md "fees"; tests/fixtures/vectors/fees.json. The rounding mode of the venue is
 //! unconfirmed, so it is named at each call: accounts use half-even, risk rounds up.
 
@@ -15,8 +16,6 @@ use super::{
 pub struct FeeSchedule {
     /// Rate in parts per million: 50 000 is the 0.05 of sports.
     pub rate_ppm: u32,
-    /// Exponent of p·(1−p). The venue has 1 everywhere; 0 and 2 are supported, more is refused when read.
-    pub exponent: u8,
 }
 
 /// How a fee is brought to the venue's five decimals.
@@ -32,25 +31,18 @@ pub enum Rounding {
 
 impl FeeSchedule {
     /// No fee.
-    pub const FREE: Self = Self { rate_ppm: 0, exponent: 1 };
+    pub const FREE: Self = Self { rate_ppm: 0 };
 
     /// Fee of a taker fill, rounded to 0.00001 pUSD.
     pub const fn taker_fee(self, qty: Qty, price: Price, rounding: Rounding) -> Usdc {
-        self.fee_on_curve(self.curve(qty, price), rounding)
+        self.fee_on_curve(price.curve(qty), rounding)
     }
 
-    /// `qty × (p·(1−p))^e` in micro-shares × (0.0001²)^e. Sums over the matches of one trade.
-    pub const fn curve(self, qty: Qty, price: Price) -> u128 {
-        let p = price.units() as u128;
-        let q = Price::UNITS as u128 - p;
-        qty.micro() as u128 * (p * q).pow(self.exponent as u32)
-    }
-
-    /// The fee on a sum of [`curve`](Self::curve) values, rounded to 0.00001 pUSD.
+    /// The fee on a sum of [`Price::curve`] values, rounded to 0.00001 pUSD.
     pub const fn fee_on_curve(self, curve: u128, rounding: Rounding) -> Usdc {
         // Micro-pUSD are 10^-6; a step of 0.00001 is ten of them.
         let numerator = curve * self.rate_ppm as u128;
-        let denominator = 10_000_000 * 100_000_000_u128.pow(self.exponent as u32);
+        let denominator = 10_000_000 * 100_000_000;
         let (whole, rest) = (numerator / denominator, numerator % denominator);
         let up = match rounding {
             Rounding::Down => false,

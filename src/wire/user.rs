@@ -220,7 +220,7 @@ impl Scratch<'_> {
         let taker = lenient(o.trader_side).eq_ignore_ascii_case(b"TAKER") || lenient(o.owner) == self.api_key;
         let first = self.events.len();
         let passed_over = self.parsed.unknown_tokens;
-        let (mut matched, mut notional) = (Qty::ZERO, Usdc::ZERO);
+        let (mut matched, mut notional, mut curve) = (Qty::ZERO, Usdc::ZERO, 0);
         for entry in makers {
             let m = Object::read(entry.fields().ok_or(missing("maker_orders"))?);
             let ours = lenient(m.owner) == self.api_key;
@@ -232,6 +232,7 @@ impl Scratch<'_> {
             let same = strict(m.asset, "asset_id")? == asset;
             matched += qty;
             notional += qty.notional_floor(if same { price } else { price.complement() });
+            curve += price.curve(qty);
             if ours {
                 let maker_side = match lenient(m.side) {
                     b"" if same => side.other(),
@@ -241,9 +242,9 @@ impl Scratch<'_> {
                 let order = hash(m.id, "order_id")?;
                 match self.tokens.instrument(strict(m.asset, "asset_id")?) {
                     Some(instrument) => {
-                        let fill =
-                            Fill { order, instrument, side: maker_side, qty, notional: qty.notional_floor(price) };
-                        self.fill(first, trade, status, fill, false);
+                        let notional = qty.notional_floor(price);
+                        let fill = Fill { order, instrument, side: maker_side, qty, notional, taker_curve: None };
+                        self.fill(first, trade, status, fill);
                     }
                     None => self.parsed.unknown_tokens += 1,
                 }
@@ -252,11 +253,17 @@ impl Scratch<'_> {
         if taker {
             let qty = qty(o.size, "size")?;
             // The top level's price is the limit or an average; the makers' own prices are exact if they are all here.
-            let notional = if matched == qty { notional } else { qty.notional_floor(price(o.price)?) };
+            let (notional, curve) = if matched == qty {
+                (notional, curve)
+            } else {
+                let price = price(o.price)?;
+                (qty.notional_floor(price), price.curve(qty))
+            };
             let order = hash(o.taker_order, "taker_order_id")?;
             match self.tokens.instrument(asset) {
                 Some(instrument) => {
-                    self.fill(first, trade, status, Fill { order, instrument, side, qty, notional }, true);
+                    let fill = Fill { order, instrument, side, qty, notional, taker_curve: Some(curve) };
+                    self.fill(first, trade, status, fill);
                 }
                 None => self.parsed.unknown_tokens += 1,
             }
@@ -268,19 +275,20 @@ impl Scratch<'_> {
     }
 
     /// Adds a fill, or adds it to the fill of the same order in this trade, whose events begin at `first`.
-    fn fill(&mut self, first: usize, trade: TradeKey, status: TradeStatus, fill: Fill, taker: bool) {
+    fn fill(&mut self, first: usize, trade: TradeKey, status: TradeStatus, fill: Fill) {
         for event in &mut self.events[first..] {
-            if let UserEvent::Trade { order, qty, notional, taker: t, .. } = event
+            if let UserEvent::Trade { order, qty, notional, taker_curve, .. } = event
                 && *order == fill.order
-                && *t == taker
+                && taker_curve.is_some() == fill.taker_curve.is_some()
             {
                 *qty += fill.qty;
                 *notional += fill.notional;
+                *taker_curve = taker_curve.zip(fill.taker_curve).map(|(a, b)| a + b);
                 return;
             }
         }
-        let Fill { order, instrument, side, qty, notional } = fill;
-        self.events.push(UserEvent::Trade { trade, order, instrument, side, qty, notional, taker, status });
+        let Fill { order, instrument, side, qty, notional, taker_curve } = fill;
+        self.events.push(UserEvent::Trade { trade, order, instrument, side, qty, notional, taker_curve, status });
     }
 }
 
@@ -290,6 +298,7 @@ struct Fill {
     side: Side,
     qty: Qty,
     notional: Usdc,
+    taker_curve: Option<u128>,
 }
 
 /// Appends the first frame of a user socket, for every market of the account.
@@ -364,8 +373,8 @@ mod tests {
         let (parsed, events) = parse(trade);
         assert_eq!(parsed.map(|p| p.fills as usize), Ok(events.len()), "{trade}");
         let fill = |e| match e {
-            UserEvent::Trade { order, instrument, side, qty, notional, taker, .. } => {
-                (order.0[31], instrument.0, side, qty.to_string(), notional.to_string(), taker)
+            UserEvent::Trade { order, instrument, side, qty, notional, taker_curve, .. } => {
+                (order.0[31], instrument.0, side, qty.to_string(), notional.to_string(), taker_curve.is_some())
             }
             other => panic!("not a trade: {other:?}"),
         };
