@@ -3,9 +3,11 @@
 pub mod auth;
 pub mod http;
 pub mod json;
+pub mod listing;
 pub mod market;
 pub mod order;
 pub mod relayer;
+pub mod reply;
 pub mod rest;
 pub mod sports;
 pub mod tokens;
