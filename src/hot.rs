@@ -13,7 +13,7 @@ use std::{
 
 use crate::{
     cold::journal::Record,
-    engine::{Action, Actions, Engine, Params, Probe, Report, Step, sign::OrderSigner},
+    engine::{Action, Actions, Probe, Report, Step, sign::OrderSigner},
     gateway::{Command, Origin},
     stage::{
         Control, Stage,
@@ -21,11 +21,11 @@ use crate::{
         latency::{Latency, Sample},
         ring::{Rx, Tx},
     },
+    strategies::Core,
     sys::tsc::Clock,
     topology::ORDERS_KEPT_FOR_CANCELS,
     types::{
-        Cycles, Event, InstrumentIx, Nanos, Sequenced, Stamp, Stamped, Universe, Usdc,
-        eip712::OrderHasher,
+        Cycles, Event, InstrumentIx, Nanos, Sequenced, Stamp, Stamped, Usdc,
         event::{CancelRefusal, ControlEvent, ReplyEvent},
     },
 };
@@ -94,10 +94,8 @@ pub struct HotEnds {
 /// What the hot tile is made from.
 #[derive(Debug)]
 pub struct HotConfig {
-    /// Markets and account.
-    pub universe: Arc<Universe>,
-    /// The engine's parameters.
-    pub params: Params,
+    /// The engine before its first event.
+    pub core: Core,
     /// Signs what risk approved.
     pub signer: OrderSigner,
     /// 21 random bits that begin the salt of every order of this run.
@@ -115,10 +113,8 @@ pub struct HotTile {
     control: Arc<Control>,
     counters: Arc<Counters>,
     status: Arc<HotStatus>,
-    engine: Engine,
+    engine: Core,
     signer: OrderSigner,
-    /// By market: the prepared parts of its orders' hashes.
-    hashers: Vec<OrderHasher>,
     clock: Clock,
     actions: Actions,
     /// Events of our own making, to be heard next.
@@ -126,6 +122,8 @@ pub struct HotTile {
     /// Snapshots that did not fit their ring.
     resync_owed: Vec<InstrumentIx>,
     cancel_all_owed: bool,
+    /// Collateral at the start: what a dry run still has at the end.
+    cash: Usdc,
     journal: JournalState,
     dry_run: bool,
     seq: u64,
@@ -154,8 +152,7 @@ impl HotTile {
         counters: &Arc<Counters>,
         status: &Arc<HotStatus>,
     ) -> Self {
-        let HotConfig { universe, params, signer, run_tag, cash, dry_run } = config;
-        let hasher = |exchange| OrderHasher::new(universe.chain_id, exchange, &universe.account);
+        let HotConfig { core, signer, run_tag, cash, dry_run } = config;
         let mut own = VecDeque::with_capacity(256);
         own.push_back(Event::Start { run_tag, cash });
         Self {
@@ -163,14 +160,14 @@ impl HotTile {
             control: Arc::clone(control),
             counters: Arc::clone(counters),
             status: Arc::clone(status),
-            engine: Engine::new(&universe, &params),
+            engine: core,
             signer,
-            hashers: universe.markets.iter().map(|m| hasher(m.exchange)).collect(),
             clock: Clock::new(),
             actions: Actions::new(),
             own,
             resync_owed: Vec::with_capacity(RESYNC_OWED_MAX),
             cancel_all_owed: false,
+            cash,
             journal: JournalState::default(),
             dry_run,
             seq: 0,
@@ -214,7 +211,7 @@ impl HotTile {
         match *action {
             Action::Place(approved) => {
                 let before = self.clock.cycles();
-                let hasher = &self.hashers[approved.intent().instrument.market().ix()];
+                let hasher = self.engine.hasher(approved.intent().instrument.market());
                 let signed = self.signer.sign(&approved, hasher);
                 let ns = hash_ns + self.clock.ns_between(before, self.clock.cycles());
                 self.sample(Latency::Sign, ns);
@@ -247,6 +244,9 @@ impl HotTile {
             Action::Merge { market, qty } => {
                 let failed = ReplyEvent::MergeFailed { market, qty };
                 self.ask(Command::Merge { market, qty }, Some(failed), Some(failed));
+            }
+            Action::ReadCollateral => {
+                self.ask(Command::ReadCollateral, None, Some(ReplyEvent::Collateral { cash: self.cash }));
             }
             Action::Resync { instrument } => self.resync(instrument),
             Action::Finished { clean } => self.finish(clean),
@@ -345,7 +345,7 @@ impl HotTile {
 
     fn publish(&self) {
         self.status.seq.store(self.seq, Ordering::Relaxed);
-        self.status.admitting.store(!self.done && self.engine.admitting(), Ordering::Relaxed);
+        self.status.admitting.store(!self.done && self.engine.closed().is_none(), Ordering::Relaxed);
     }
 }
 

@@ -37,6 +37,8 @@ pub enum Asked {
     Heartbeat,
     /// Nothing: keeps the connection warm.
     Warm,
+    /// A step of a merge, of the relayer.
+    Relay,
     /// The venue is to look at the chain again.
     BalanceUpdate,
 }

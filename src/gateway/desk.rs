@@ -7,7 +7,7 @@ use super::{
     asked::{Asked, Sent},
     heartbeat::Heartbeat,
     lane::{Ended, Flight, News},
-    merge::Merger,
+    merge::{MergeEnd, Merger},
     recv,
 };
 use crate::{
@@ -64,7 +64,6 @@ impl Wanted {
         self.not_before = now.wall.plus(RETRY_NS);
     }
 }
-
 
 /// The gateway without its connections.
 pub struct Desk {
@@ -266,8 +265,21 @@ impl Desk {
                 let clean = matches!(&ended, Ended::Answered(response) if response.status == 200);
                 self.balance_update.answered(clean, now);
             }
-            Asked::Warm => {}
+            Asked::Warm | Asked::Relay => {}
         }
+    }
+
+    /// Goes on with the merge under way, if there is one.
+    pub(super) fn turn_merger(&mut self) -> usize {
+        let Some(merger) = &mut self.merger else { return 0 };
+        let (worked, end) = merger.turn(&self.clock);
+        if let Some(MergeEnd { market, qty, merged }) = end {
+            let reply =
+                if merged { ReplyEvent::Merged { market, qty } } else { ReplyEvent::MergeFailed { market, qty } };
+            self.reply(self.clock.now(), reply);
+            self.balance_update.wanted |= merged;
+        }
+        worked
     }
 
     /// Publishes what was counted here.

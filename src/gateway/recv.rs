@@ -73,7 +73,8 @@ pub fn cancels(parser: &mut ReplyParser, sent: &[Sent], ended: Ended<'_>, out: &
             let Some(n) = sent.iter().position(|s| s.order == order) else { return };
             // An order named twice is heard once.
             if !std::mem::replace(&mut told[n], true) {
-                out(refusal.map_or(ReplyEvent::Cancelled { order }, |reason| ReplyEvent::CancelRefused { order, reason }));
+                out(refusal
+                    .map_or(ReplyEvent::Cancelled { order }, |reason| ReplyEvent::CancelRefused { order, reason }));
             }
         });
     }

@@ -343,10 +343,9 @@ fn fee_schedule(rate: &Text, exponent: &Text, taker_only: Option<bool>) -> Resul
         return Err(RestError::Contradiction("makers are charged too"));
     }
     let rate_ppm = field("fee rate", rate, |t| parse_micro(t).filter(|r| *r <= 1_000_000).map(|r| r as u32))?;
-    let exponent = field("fee exponent", exponent, |t| {
-        parse_micro(t).filter(|e| e % 1_000_000 == 0 && *e <= 2_000_000).map(|e| (e / 1_000_000) as u8)
-    })?;
-    Ok(FeeSchedule { rate_ppm, exponent })
+    // The venue has 1 everywhere; our accounts know no other.
+    field("fee exponent", exponent, |t| parse_micro(t).filter(|e| *e == 1_000_000))?;
+    Ok(FeeSchedule { rate_ppm })
 }
 
 /// Seconds as a decimal, number or text → milliseconds, rounded up. Absent or null is none.
@@ -459,7 +458,9 @@ mod tests {
 
     #[test]
     fn the_compact_object() {
-        let market = compact(r#","fd":{"r":0.05,"e":1,"to":true},"sd":"0.25","cbos":true,"gst":"2026-09-15T15:30:00Z","v":"v1""#);
+        let market = compact(
+            r#","fd":{"r":0.05,"e":1,"to":true},"sd":"0.25","cbos":true,"gst":"2026-09-15T15:30:00Z","v":"v1""#,
+        );
         let market = market.unwrap();
         assert_eq!(market.outcomes, ["One", "Two"]);
         assert_eq!(market.fee, Some(FeeSchedule { rate_ppm: 50_000, exponent: 1 }));
