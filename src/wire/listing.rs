@@ -343,8 +343,8 @@ fn fee_schedule(rate: &Text, exponent: &Text, taker_only: Option<bool>) -> Resul
         return Err(RestError::Contradiction("makers are charged too"));
     }
     let rate_ppm = field("fee rate", rate, |t| parse_micro(t).filter(|r| *r <= 1_000_000).map(|r| r as u32))?;
-    // The venue has 1 everywhere; our accounts know no other.
-    field("fee exponent", exponent, |t| parse_micro(t).filter(|e| *e == 1_000_000))?;
+    // The venue has 1 everywhere; our accounts know no other, and nothing times anything is nothing.
+    field("fee exponent", exponent, |t| parse_micro(t).filter(|e| *e == 1_000_000 || rate_ppm == 0))?;
     Ok(FeeSchedule { rate_ppm })
 }
 
@@ -463,7 +463,7 @@ mod tests {
         );
         let market = market.unwrap();
         assert_eq!(market.outcomes, ["One", "Two"]);
-        assert_eq!(market.fee, Some(FeeSchedule { rate_ppm: 50_000, exponent: 1 }));
+        assert_eq!(market.fee, Some(FeeSchedule { rate_ppm: 50_000 }));
         assert_eq!((market.tick, market.min_size), (Some(TickSize::Cent), Some(Qty::shares(5))));
         assert_eq!((market.hold_ms, market.clear_on_start), (Some(250), Some(true)));
         assert_eq!(market.game_start, Some(Nanos(1_789_486_200_000_000_000)));
@@ -491,16 +491,16 @@ mod tests {
 
     #[test]
     fn fees_are_exact_and_only_of_known_kinds() {
-        for (fd, rate_ppm, exponent) in [
-            (r#"{"r":0.07,"e":1,"to":true}"#, 70_000, 1),
-            (r#"{"r":"0.0333","e":"2","to":true}"#, 33_300, 2),
-            (r#"{"r":0,"e":0}"#, 0, 0),
+        for (fd, rate_ppm) in [
+            (r#"{"r":0.07,"e":1,"to":true}"#, 70_000),
+            (r#"{"r":"0.0333","e":"1","to":true}"#, 33_300),
+            (r#"{"r":0,"e":0}"#, 0),
         ] {
             let fee = compact(&format!(r#","fd":{fd}"#)).unwrap().fee;
-            assert_eq!(fee, Some(FeeSchedule { rate_ppm, exponent }), "{fd}");
+            assert_eq!(fee, Some(FeeSchedule { rate_ppm }), "{fd}");
         }
         for fd in [
-            r#"{"r":0.05,"e":3}"#,
+            r#"{"r":0.05,"e":2}"#,
             r#"{"r":0.05,"e":0.5}"#,
             r#"{"r":5,"e":1}"#,
             r#"{"r":-0.05,"e":1}"#,
