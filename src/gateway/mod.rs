@@ -1,6 +1,7 @@
 //! Steps 7 and 8: warm connections that carry orders out and answers in.
 
 pub mod asked;
+pub mod bootstrap;
 pub mod desk;
 pub mod heartbeat;
 pub mod lane;
