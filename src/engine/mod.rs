@@ -4,6 +4,8 @@
 //! time, randomness and everything learnt arrive as events, so a recorded stream replays to the same actions and hash.
 
 pub mod action;
+pub mod book;
+pub mod digest;
 pub mod report;
 pub mod risk;
 pub mod sign;

@@ -1,8 +1,17 @@
 //! The shape that every tile has, and the loop that runs one tile or several in turn on a thread.
 
+pub mod backoff;
+pub mod buffer;
+pub mod conn;
+pub mod control;
 pub mod counters;
+pub mod duty;
+pub mod endpoint;
 pub mod latency;
 pub mod ring;
+
+pub use control::Control;
+pub use duty::{Doorbell, Running, run, spawn};
 
 use crate::types::Stamp;
 
@@ -10,6 +19,12 @@ use crate::types::Stamp;
 pub trait Stage: Send {
     /// Its name in the topology, logs and metrics.
     fn name(&self) -> &'static str;
+
+    /// Before `start`, and only where the thread sleeps when idle: sockets registered here wake it. A tile that makes
+    /// sockets later keeps a clone of the doorbell.
+    fn attach(&mut self, doorbell: &Doorbell) {
+        let _ = doorbell;
+    }
 
     /// Once, on the tile's own thread, after pinning.
     fn start(&mut self) -> Result<(), StageError> {
