@@ -250,13 +250,8 @@ pub fn wallet_batch_digest(
 
 /// The hash of a domain with all four fields.
 fn domain_separator(name: &[u8], version: &[u8], chain_id: u64, contract: &Address) -> Word {
-    let words = [
-        keccak256(DOMAIN_TYPE),
-        keccak256(name),
-        keccak256(version),
-        number_word(chain_id),
-        address_word(contract),
-    ];
+    let words =
+        [keccak256(DOMAIN_TYPE), keccak256(name), keccak256(version), number_word(chain_id), address_word(contract)];
     keccak256(words.as_flattened())
 }
 
@@ -337,10 +332,7 @@ mod tests {
         for (text, hash) in [
             (&ORDER_TYPE[..], "bb86318a2138f5fa8ae32fbe8e659f8fcf13cc6ae4014a707893055433818589"),
             (DOMAIN_TYPE, "8b73c3c69bb8fe3d512ecc4cf759cc79239f7b179b0ffacaa9a75d522b39400f"),
-            (
-                &[NESTED_TYPE, ORDER_TYPE].concat(),
-                "6ba028565cb324c2aa02bb714b9816d0bddd557a2f33bb36cf13272a4256bd42",
-            ),
+            (&[NESTED_TYPE, ORDER_TYPE].concat(), "6ba028565cb324c2aa02bb714b9816d0bddd557a2f33bb36cf13272a4256bd42"),
             (WALLET_NAME, "d682b529a17cda19aa275f3a050608f9e9401fadd1b0d233d81519972295828b"),
             (b"1", "c89efdaa54c0f20c7adf612882df0950f5a951637e0307cdcb4c672f298b8bc6"),
             (b"2", "ad7c5bef027816a800da1736444fb58a807ef4c9603b7848673f7e3a68eb14a5"),
