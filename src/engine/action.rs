@@ -37,6 +37,8 @@ pub enum Action {
         /// How many.
         qty: Qty,
     },
+    /// Ask the venue how much collateral we have.
+    ReadCollateral,
     /// Get a fresh snapshot of one book.
     Resync {
         /// Whose.

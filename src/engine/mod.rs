@@ -5,30 +5,43 @@
 
 pub mod action;
 pub mod book;
+mod desk;
 pub mod digest;
+mod hear;
+pub mod orders;
+mod params;
+pub mod position;
 pub mod report;
 pub mod risk;
 pub mod sign;
-
-use serde::{Deserialize, Serialize};
+pub mod strategy;
+pub mod trading;
 
 pub use action::Action;
+pub use params::{BadParam, BadParams};
 pub use report::Report;
 pub use risk::Approved;
 pub use sign::Signed;
 
-use crate::types::{Sequenced, Universe};
+use self::{
+    book::Book,
+    desk::Desk,
+    digest::StateHasher,
+    risk::{Limits, Refusal},
+    strategy::{Strategy, Wish, Wishes},
+};
+use crate::types::{
+    Event, InstrumentIx, MarketIx, Sequenced, Stamp, Universe, eip712::OrderHasher, event::KillReason, ids::Outcome,
+};
 
-/// Most actions that one event can lead to. The engine asserts it; the hot tile's buffer has this room.
+/// Most actions that one event can lead to. The hot tile's buffer has this room; what does not fit is asked for again
+/// at the next tick, because every need is read from state, not remembered.
 pub const ACTIONS_MAX: usize = 64;
+/// Most markets of one run.
+pub const MARKETS_MAX: usize = 64;
 
 /// What one event led to.
 pub type Actions = heapless::Vec<Action, ACTIONS_MAX>;
-
-/// Everything that decides how the engine behaves, besides its events. Part of the journal's first record.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Params {}
 
 /// A step of the core whose end can be stamped. The engine has no clock: whoever calls it brings the [`Probe`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,36 +67,147 @@ impl Probe for () {
     fn mark(&mut self, _step: Step) {}
 }
 
-/// The core.
+/// The core: what it knows, and its strategy.
 #[derive(Debug)]
-pub struct Engine {}
+pub struct Engine<S> {
+    desk: Desk,
+    strategy: S,
+}
 
-impl Engine {
+impl<S: Strategy> Engine<S> {
     /// An engine before its first event. Everything it will ever need is allocated here.
-    pub fn new(_universe: &Universe, _params: &Params) -> Self {
-        Self {}
+    ///
+    /// Markets beyond [`MARKETS_MAX`] are refused by the configuration; here they are never traded.
+    pub fn new(universe: &Universe, limits: Limits, strategy: S) -> Self {
+        Self { desk: Desk::new(universe, limits), strategy }
     }
 
     /// Hears one event; appends what is to be done to `out`, which the caller has cleared.
-    pub fn on<P: Probe>(&mut self, _event: &Sequenced, _probe: &mut P, _out: &mut Actions) {}
+    pub fn on<P: Probe>(&mut self, event: &Sequenced, probe: &mut P, out: &mut Actions) {
+        let desk = &mut self.desk;
+        // Tiles stamp on their own: their clocks may differ by a little, ours only goes forward.
+        desk.now = desk.now.max(event.stamp.wall);
+        match &event.event {
+            Event::Market(e) => desk.hear_market(e, out),
+            Event::User(e) => {
+                if let Some(fill) = desk.hear_user(e) {
+                    let market = fill.instrument.market();
+                    let trusted = desk.check_mirror(market);
+                    self.strategy.filled(&desk.view(market, trusted), fill.instrument, fill.side, fill.qty);
+                }
+            }
+            Event::Reply(e) => desk.hear_reply(e, out),
+            Event::Tick => desk.tick(out),
+            Event::Start { run_tag, cash } => {
+                desk.run_tag = *run_tag & 0x1f_ffff;
+                desk.ledger.open(*cash);
+            }
+            Event::Match(e) => {
+                desk.game = Some(*e);
+                desk.touch_all();
+            }
+            Event::Control(e) => desk.hear_control(*e, out),
+        }
+        probe.mark(Step::Book);
+        while let Some(market) = self.desk.touched.take() {
+            self.decide(market, event.stamp, probe, out);
+        }
+    }
+
+    /// Asks the strategy about one market and carries its wishes to risk.
+    fn decide<P: Probe>(&mut self, m: MarketIx, cause: Stamp, probe: &mut P, out: &mut Actions) {
+        let desk = &mut self.desk;
+        let trusted = desk.check_mirror(m);
+        if trusted && let Some(mid) = desk.instruments[m.instrument(Outcome::Yes).ix()].book.mid_half_units() {
+            desk.ledger.mark(m, mid);
+        }
+        if desk.ledger.payout(m).is_some() {
+            return;
+        }
+        let mut wishes = Wishes::new();
+        self.strategy.decide(&desk.view(m, trusted), &mut wishes);
+        probe.mark(Step::Decide);
+        for wish in wishes {
+            match wish {
+                Wish::Cancel(order) => desk.cancel(order, cause, out),
+                Wish::Place(intent) => desk.place(&intent, trusted, cause, probe, out),
+                Wish::Merge(qty) => desk.merge(m, qty, out),
+            }
+        }
+    }
+
+    /// The prepared hasher of a market, for the signer.
+    pub fn hasher(&self, m: MarketIx) -> &OrderHasher {
+        &self.desk.hashers[m.ix()]
+    }
+
+    /// What is fixed about this run.
+    pub fn universe(&self) -> &Universe {
+        &self.desk.universe
+    }
 
     /// A hash over every book level, order, ledger entry, truth and breaker.
     pub fn state_hash(&self) -> u64 {
-        0
+        let mut h = StateHasher::default();
+        self.desk.digest(&mut h);
+        self.strategy.digest(&mut h);
+        h.finish()
     }
 
-    /// True once every market is resolved or a stop is complete: `Action::Finished` was asked for.
+    /// True once `Action::Finished` was asked for.
     pub fn finished(&self) -> bool {
-        false
+        self.desk.finished()
     }
 
-    /// True if new orders are admitted now (readiness).
-    pub fn admitting(&self) -> bool {
-        false
+    /// Why new orders are not admitted now, if they are not (readiness).
+    pub fn closed(&self) -> Option<Refusal> {
+        self.desk.risk.closed()
+    }
+
+    /// One token's book.
+    pub fn book(&self, i: InstrumentIx) -> &Book {
+        &self.desk.instruments[i.ix()].book
     }
 
     /// What happened so far, for people and for `--summary`. Allocates; never called on the hot path.
     pub fn report(&self) -> Report {
-        Report::default()
+        self.desk.report()
+    }
+}
+
+/// Ways to change one thing without an event, for the test that every part of the state is in the hash.
+#[cfg(test)]
+impl<S: Strategy> Engine<S> {
+    pub(crate) fn flip_level(&mut self, i: InstrumentIx) {
+        use crate::types::{Price, Qty, event::BookSide};
+        self.desk.instruments[i.ix()].book.delta(
+            BookSide::Bid,
+            Price::floor_to(100, crate::types::TickSize::Cent).unwrap(),
+            Qty::ONE,
+        );
+    }
+
+    pub(crate) fn flip_order(&mut self, order: &crate::types::OrderHash) {
+        self.desk.orders.fill(order, crate::types::Qty(1), self.desk.now);
+    }
+
+    pub(crate) fn flip_ledger(&mut self) {
+        let cash = self.desk.ledger.cash();
+        self.desk.ledger.reconcile_cash(cash + crate::types::Usdc(1));
+    }
+
+    pub(crate) fn flip_breaker(&mut self, m: MarketIx) {
+        self.desk.risk.rejected(m, self.desk.now);
+    }
+}
+
+/// Snake-case name of a kill reason.
+pub const fn kill_name(why: KillReason) -> &'static str {
+    match why {
+        KillReason::Manual => "manual",
+        KillReason::DailyLoss => "daily_loss",
+        KillReason::Rejects => "rejects",
+        KillReason::Accounts => "accounts",
+        KillReason::TileFailed => "tile_failed",
     }
 }

@@ -1,12 +1,199 @@
-//! Step 5 of 9: intent → approved.
+//! Step 5 of 9: intent → approved. Nothing leaves the system that did not pass here.
+//!
+//! Exposure of a market is its worst loss over what it can pay, with every working order filled at its limit wherever
+//! that hurts: `E = −min over outcomes of [cash + Σ holdings·payout + Σ orders min(0, s·(payout − limit) − fee)]`.
+//! A payout of ½ is never worse than the worse of 1 and 0, because the sum is concave in the payout: two outcomes do.
+//! No venue event can raise a market's exposure; only an order that we approve can.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::types::{OrderHash, Stamp, amounts::Amounts, eip712::OrderDigest, order::Intent};
+use super::{
+    digest::StateHasher,
+    orders::{Order, Orders},
+    position::Ledger,
+    trading::TradingState,
+};
+use crate::types::{
+    MarketIx, MarketSpec, Nanos, OrderHash, Price, Qty, Side, Stamp, TickSize, Usdc, amounts::Amounts,
+    eip712::OrderDigest, event::KillReason, fees::Rounding, ids::Outcome, order::Intent,
+};
+
+/// Limits. Money is in pUSD, written as decimals in the configuration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Largest cost of one order.
+    pub order_usdc: Usdc,
+    /// Largest worst-case loss in one market.
+    pub market_usdc: Usdc,
+    /// Largest sum of worst-case losses over all markets.
+    pub total_usdc: Usdc,
+    /// Loss since start at which the kill switch trips.
+    pub daily_loss_usdc: Usdc,
+    /// Farthest that a limit price may be from the mark, on the bad side, in units of 0.0001.
+    pub collar_units: u16,
+    /// Working orders in one market.
+    pub working_per_market: u8,
+    /// New orders per second over everything; the burst is one second's worth.
+    pub orders_per_s: u32,
+    /// Refusals in a row, in one market, that open its breaker.
+    pub rejects_to_break: u8,
+    /// How long a market's breaker stays open, in milliseconds.
+    pub break_ms: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            order_usdc: Usdc::dollars(250),
+            market_usdc: Usdc::dollars(500),
+            total_usdc: Usdc::dollars(1_000),
+            daily_loss_usdc: Usdc::dollars(500),
+            collar_units: 1_000,
+            working_per_market: 8,
+            orders_per_s: 30,
+            rejects_to_break: 10,
+            break_ms: 5_000,
+        }
+    }
+}
+
+impl Limits {
+    /// Every value that cannot be: key, value, what would be right.
+    pub fn validate(&self) -> Result<(), Vec<super::BadParam>> {
+        let mut bad = super::BadParams::new("risk");
+        for (key, value) in [
+            ("order_usdc", self.order_usdc),
+            ("market_usdc", self.market_usdc),
+            ("total_usdc", self.total_usdc),
+            ("daily_loss_usdc", self.daily_loss_usdc),
+        ] {
+            bad.check(key, value, value > Usdc::ZERO, "more than 0 pUSD");
+        }
+        bad.check("order_usdc", self.order_usdc, self.order_usdc <= self.market_usdc, "at most risk.market_usdc");
+        bad.check("market_usdc", self.market_usdc, self.market_usdc <= self.total_usdc, "at most risk.total_usdc");
+        bad.check(
+            "collar_units",
+            self.collar_units,
+            (1..10_000).contains(&self.collar_units),
+            "1 to 9999 (0.0001 each)",
+        );
+        let max = super::orders::WORKING_MAX as u8;
+        let working = self.working_per_market;
+        bad.check("working_per_market", working, (2..=max).contains(&working), "2 to 16: both legs need an order");
+        bad.check(
+            "orders_per_s",
+            self.orders_per_s,
+            (1..=600).contains(&self.orders_per_s),
+            "1 to 600, below your tier's",
+        );
+        bad.check("rejects_to_break", self.rejects_to_break, self.rejects_to_break > 0, "at least 1");
+        bad.check("break_ms", self.break_ms, self.break_ms > 0, "at least 1 ms");
+        bad.into_result()
+    }
+}
+
+/// Why an intent was refused. Counted by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// The kill switch is on.
+    KillSwitch,
+    /// A stop was asked for.
+    Stopping,
+    /// The user stream is down: fills would not be heard.
+    UserStreamDown,
+    /// No connection for orders is up.
+    GatewayDown,
+    /// The journal does not keep up.
+    JournalDown,
+    /// The book cannot be trusted.
+    BookUntrusted,
+    /// The market is halted, by hand or by its breaker.
+    MarketHalted,
+    /// The market's state does not allow it.
+    State,
+    /// Off the market's grid.
+    OffGrid,
+    /// Below the market's minimum.
+    TooSmall,
+    /// Above the limit per order.
+    OrderLimit,
+    /// Farther from the mark than the collar.
+    Collar,
+    /// It would trade with an order of ours.
+    SelfTrade,
+    /// More than what is settled and free.
+    NotHeld,
+    /// Too many working orders in the market.
+    TooManyWorking,
+    /// Too many orders in this second.
+    RateLimit,
+    /// The market's worst case would pass its limit.
+    MarketLimit,
+    /// The total worst case would pass its limit, or the day's loss would.
+    TotalLimit,
+    /// Open buys would cost more than there is.
+    Cash,
+    /// The same is working already.
+    Duplicate,
+}
+
+impl Refusal {
+    /// Every reason.
+    pub const ALL: [Self; 20] = [
+        Self::KillSwitch,
+        Self::Stopping,
+        Self::UserStreamDown,
+        Self::GatewayDown,
+        Self::JournalDown,
+        Self::BookUntrusted,
+        Self::MarketHalted,
+        Self::State,
+        Self::OffGrid,
+        Self::TooSmall,
+        Self::OrderLimit,
+        Self::Collar,
+        Self::SelfTrade,
+        Self::NotHeld,
+        Self::TooManyWorking,
+        Self::RateLimit,
+        Self::MarketLimit,
+        Self::TotalLimit,
+        Self::Cash,
+        Self::Duplicate,
+    ];
+
+    /// Snake-case name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::KillSwitch => "kill_switch",
+            Self::Stopping => "stopping",
+            Self::UserStreamDown => "user_stream_down",
+            Self::GatewayDown => "gateway_down",
+            Self::JournalDown => "journal_down",
+            Self::BookUntrusted => "book_untrusted",
+            Self::MarketHalted => "market_halted",
+            Self::State => "state",
+            Self::OffGrid => "off_grid",
+            Self::TooSmall => "too_small",
+            Self::OrderLimit => "order_limit",
+            Self::Collar => "collar",
+            Self::SelfTrade => "self_trade",
+            Self::NotHeld => "not_held",
+            Self::TooManyWorking => "too_many_working",
+            Self::RateLimit => "rate_limit",
+            Self::MarketLimit => "market_limit",
+            Self::TotalLimit => "total_limit",
+            Self::Cash => "cash",
+            Self::Duplicate => "duplicate",
+        }
+    }
+}
 
 /// An order that passed every risk check, complete but for its signature.
 ///
-/// The fields are readable but the type cannot be made outside this file.
+/// Anyone may read it; nobody can make one outside this file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Approved {
     intent: Intent,
@@ -17,20 +204,7 @@ pub struct Approved {
     cause: Stamp,
 }
 
-#[allow(dead_code)]
 impl Approved {
-    /// Seals an intent that passed. `salt` is below 2^53; `cause` is the stamp of the bytes that led here.
-    const fn seal(
-        intent: Intent,
-        amounts: Amounts,
-        salt: u64,
-        timestamp_ms: u64,
-        digest: OrderDigest,
-        cause: Stamp,
-    ) -> Self {
-        Self { intent, amounts, salt, timestamp_ms, digest, cause }
-    }
-
     /// What was wanted.
     pub const fn intent(&self) -> &Intent {
         &self.intent
@@ -64,5 +238,331 @@ impl Approved {
     /// Stamp of the bytes that caused the order.
     pub const fn cause(&self) -> Stamp {
         self.cause
+    }
+}
+
+/// Proof that one intent passed every check. It can be turned into one [`Approved`] and nothing else.
+#[derive(Debug)]
+pub struct Passed {
+    intent: Intent,
+    amounts: Amounts,
+}
+
+impl Passed {
+    /// The amounts to hash.
+    pub fn amounts(&self) -> Amounts {
+        self.amounts
+    }
+
+    /// Completes the order. `salt` is below 2^53; `cause` is the stamp of the bytes that led here.
+    pub fn seal(self, salt: u64, timestamp_ms: u64, digest: OrderDigest, cause: Stamp) -> Approved {
+        Approved { intent: self.intent, amounts: self.amounts, salt, timestamp_ms, digest, cause }
+    }
+}
+
+/// What risk looks at beside the intent itself.
+#[derive(Clone, Copy)]
+pub struct Facts<'a> {
+    /// Every market, in index order.
+    pub specs: &'a [MarketSpec],
+    /// Its grid now.
+    pub tick: TickSize,
+    /// Both books of the market can be trusted.
+    pub trusted: bool,
+    /// What the market's state allows.
+    pub state: TradingState,
+    /// Mark of the intent's token in units of 0.0001.
+    pub mark_units: u16,
+    /// Working orders.
+    pub orders: &'a Orders,
+    /// Accounts.
+    pub ledger: &'a Ledger,
+    /// Now.
+    pub now: Nanos,
+}
+
+/// One market's breaker: refusals in a row open it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Breaker {
+    rejects: u8,
+    open_until: Nanos,
+    halted: bool,
+}
+
+/// The gate: switches, limits, and what they depend on.
+#[derive(Debug)]
+pub struct Risk {
+    limits: Limits,
+    kill: Option<KillReason>,
+    stopping: bool,
+    user_up: bool,
+    gateway_up: bool,
+    journal_up: bool,
+    breakers: Vec<Breaker>,
+    trips: u64,
+    /// Token bucket in millionths of an order.
+    bucket: u64,
+    bucket_at: Nanos,
+    refusals: [u64; Refusal::ALL.len()],
+}
+
+impl Risk {
+    /// Everything closed but the journal: streams report themselves when they are up.
+    pub fn new(limits: Limits, markets: usize) -> Self {
+        let bucket = u64::from(limits.orders_per_s) * 1_000_000;
+        Self {
+            limits,
+            kill: None,
+            stopping: false,
+            user_up: false,
+            gateway_up: false,
+            journal_up: true,
+            breakers: vec![Breaker::default(); markets],
+            trips: 0,
+            bucket,
+            bucket_at: Nanos::default(),
+            refusals: [0; Refusal::ALL.len()],
+        }
+    }
+
+    /// Trips the kill switch. The first reason stays.
+    pub fn kill(&mut self, why: KillReason) {
+        self.kill.get_or_insert(why);
+    }
+
+    /// Why the kill switch is on.
+    pub fn killed(&self) -> Option<KillReason> {
+        self.kill
+    }
+
+    /// No more orders in this run.
+    pub fn stop(&mut self) {
+        self.stopping = true;
+    }
+
+    /// True after `stop`.
+    pub fn stopping(&self) -> bool {
+        self.stopping
+    }
+
+    /// The user stream came or went.
+    pub fn set_user(&mut self, up: bool) {
+        self.user_up = up;
+    }
+
+    /// Connections for orders came or went.
+    pub fn set_gateway(&mut self, up: bool) {
+        self.gateway_up = up;
+    }
+
+    /// The journal keeps up, or does not.
+    pub fn set_journal(&mut self, up: bool) {
+        self.journal_up = up;
+    }
+
+    /// Halts or resumes one market.
+    pub fn set_halted(&mut self, m: MarketIx, halted: bool) {
+        self.breakers[m.ix()].halted = halted;
+    }
+
+    /// The venue refused an order of a market; enough in a row open its breaker.
+    pub fn rejected(&mut self, m: MarketIx, now: Nanos) {
+        let breaker = &mut self.breakers[m.ix()];
+        breaker.rejects = breaker.rejects.saturating_add(1);
+        if breaker.rejects >= self.limits.rejects_to_break {
+            breaker.rejects = 0;
+            breaker.open_until = now.plus(u64::from(self.limits.break_ms) * 1_000_000);
+            self.trips += 1;
+        }
+    }
+
+    /// The venue took an order of a market.
+    pub fn accepted(&mut self, m: MarketIx) {
+        self.breakers[m.ix()].rejects = 0;
+    }
+
+    /// Trips the kill switch if the loss since start passed its limit.
+    pub fn watch_loss(&mut self, equity_change: Usdc) {
+        if equity_change < -self.limits.daily_loss_usdc {
+            self.kill(KillReason::DailyLoss);
+        }
+    }
+
+    /// Why no order at all is admitted now.
+    pub fn closed(&self) -> Option<Refusal> {
+        if self.kill.is_some() {
+            Some(Refusal::KillSwitch)
+        } else if self.stopping {
+            Some(Refusal::Stopping)
+        } else if !self.user_up {
+            Some(Refusal::UserStreamDown)
+        } else if !self.gateway_up {
+            Some(Refusal::GatewayDown)
+        } else if !self.journal_up {
+            Some(Refusal::JournalDown)
+        } else {
+            None
+        }
+    }
+
+    /// Checks one intent. A refusal is counted. Tens of nanoseconds, no allocation.
+    pub fn check(&mut self, intent: &Intent, facts: &Facts<'_>) -> Result<Passed, Refusal> {
+        let verdict = self.judge(intent, facts);
+        match &verdict {
+            Ok(_) => self.bucket -= 1_000_000,
+            Err(why) => self.refusals[*why as usize] += 1,
+        }
+        verdict
+    }
+
+    fn judge(&mut self, intent: &Intent, f: &Facts<'_>) -> Result<Passed, Refusal> {
+        let market = intent.instrument.market();
+        let breaker = &self.breakers[market.ix()];
+        let spec = &f.specs[market.ix()];
+        let refuse_if = |bad: bool, why: Refusal| if bad { Err(why) } else { Ok(()) };
+        if let Some(why) = self.closed() {
+            return Err(why);
+        }
+        refuse_if(breaker.halted || f.now < breaker.open_until, Refusal::MarketHalted)?;
+        refuse_if(!f.trusted, Refusal::BookUntrusted)?;
+        refuse_if(!f.state.allows(intent.purpose), Refusal::State)?;
+        refuse_if(!intent.price.on_grid(f.tick), Refusal::OffGrid)?;
+        let qty = intent.qty.floor_to_cents();
+        refuse_if(qty < spec.min_size, Refusal::TooSmall)?;
+        let cost = worst_cost(intent, qty, spec);
+        refuse_if(cost > self.limits.order_usdc, Refusal::OrderLimit)?;
+        let (price, mark, collar) = (intent.price.units(), f.mark_units, self.limits.collar_units);
+        let astray = match intent.side {
+            Side::Buy => price > mark.saturating_add(collar),
+            Side::Sell => price < mark.saturating_sub(collar),
+        };
+        refuse_if(astray, Refusal::Collar)?;
+        refuse_if(crosses_own(intent, f.orders), Refusal::SelfTrade)?;
+        if intent.side == Side::Sell {
+            let offered = f
+                .orders
+                .working(market)
+                .filter(|o| o.intent.instrument == intent.instrument && o.intent.side == Side::Sell)
+                .fold(Qty::ZERO, |sum, o| sum + o.leaves());
+            refuse_if(f.ledger.settled(intent.instrument) < offered + qty, Refusal::NotHeld)?;
+        }
+        let working = f.orders.working(market).count();
+        let full = working >= usize::from(self.limits.working_per_market) || !f.orders.room(market);
+        refuse_if(full, Refusal::TooManyWorking)?;
+        self.refill(f.now);
+        refuse_if(self.bucket < 1_000_000, Refusal::RateLimit)?;
+        let exposure_of = |m: MarketIx, plus| exposure(m, &f.specs[m.ix()], f.ledger, f.orders, plus);
+        let here = exposure_of(market, Some(intent));
+        refuse_if(here > self.limits.market_usdc, Refusal::MarketLimit)?;
+        let others: Usdc = (0..f.specs.len() as u16)
+            .map(MarketIx)
+            .filter(|&m| m != market)
+            .map(|m| exposure_of(m, None).max(Usdc::ZERO))
+            .sum();
+        let total = here.max(Usdc::ZERO) + others;
+        refuse_if(total > self.limits.total_usdc, Refusal::TotalLimit)?;
+        if intent.side == Side::Buy {
+            let committed: Usdc = f
+                .orders
+                .all_working()
+                .filter(|o| o.intent.side == Side::Buy)
+                .map(|o| worst_cost(&o.intent, o.leaves(), &f.specs[o.intent.instrument.market().ix()]))
+                .sum();
+            refuse_if(committed + cost > f.ledger.cash(), Refusal::Cash)?;
+        }
+        Ok(Passed { intent: *intent, amounts: crate::types::amounts::limit(intent.side, intent.price, qty) })
+    }
+
+    fn refill(&mut self, now: Nanos) {
+        let full = u64::from(self.limits.orders_per_s) * 1_000_000;
+        let earned = u128::from(now.since(self.bucket_at)) * u128::from(self.limits.orders_per_s) / 1_000;
+        self.bucket = full.min(self.bucket.saturating_add(u64::try_from(earned).unwrap_or(full)));
+        self.bucket_at = self.bucket_at.max(now);
+    }
+
+    /// Refusals by name, most first.
+    pub fn refusals(&self) -> Vec<(&'static str, u64)> {
+        let mut all: Vec<_> = Refusal::ALL.iter().map(|r| (r.as_str(), self.refusals[*r as usize])).collect();
+        all.retain(|(_, n)| *n > 0);
+        all.sort_by_key(|(_, n)| core::cmp::Reverse(*n));
+        all
+    }
+
+    /// Counts a refusal made elsewhere.
+    pub fn count(&mut self, why: Refusal) {
+        self.refusals[why as usize] += 1;
+    }
+
+    /// Every switch, breaker and counter that decides, into the state hash.
+    pub(super) fn digest(&self, h: &mut StateHasher) {
+        h.debug(&(self.kill, self.stopping, self.user_up, self.gateway_up, self.journal_up));
+        h.u64(self.bucket);
+        h.u64(self.bucket_at.0);
+        for b in &self.breakers {
+            h.u64(u64::from(b.rejects));
+            h.u64(b.open_until.0);
+            h.u64(u64::from(b.halted));
+        }
+    }
+}
+
+/// What an order costs at worst: for a buy its cash and the taker fee (post-only orders pay none), for a sell nothing.
+fn worst_cost(intent: &Intent, qty: Qty, spec: &MarketSpec) -> Usdc {
+    match intent.side {
+        Side::Buy => qty.notional_ceil(intent.price) + worst_fee(intent, qty, spec),
+        Side::Sell => Usdc::ZERO,
+    }
+}
+
+fn worst_fee(intent: &Intent, qty: Qty, spec: &MarketSpec) -> Usdc {
+    if intent.post_only { Usdc::ZERO } else { spec.fee.taker_fee(qty, intent.price, Rounding::Up) }
+}
+
+/// A new order must not meet one of ours, on either token: buying YES at p meets our bid for NO at 1 − p or more.
+fn crosses_own(intent: &Intent, orders: &Orders) -> bool {
+    let as_yes = |i: &Intent| match i.instrument.outcome() {
+        Outcome::Yes => (i.side, i.price),
+        Outcome::No => (i.side.other(), i.price.complement()),
+    };
+    let (side, price) = as_yes(intent);
+    orders.working(intent.instrument.market()).any(|o| {
+        let (own_side, own_price) = as_yes(&o.intent);
+        match (side, own_side) {
+            (Side::Buy, Side::Sell) => price >= own_price,
+            (Side::Sell, Side::Buy) => price <= own_price,
+            _ => false,
+        }
+    })
+}
+
+/// The worst loss of a market, with its working orders and perhaps one more counted where they hurt.
+/// Negative when even the worst outcome is a profit.
+pub fn exposure(m: MarketIx, spec: &MarketSpec, ledger: &Ledger, orders: &Orders, plus: Option<&Intent>) -> Usdc {
+    let cash = ledger.market_cash(m);
+    let worst = [Outcome::Yes, Outcome::No].map(|winner| {
+        let held = Usdc(ledger.qty(m.instrument(winner)).micro() as i64);
+        let open: Usdc = orders.working(m).map(|o: &Order| worst_of(&o.intent, o.leaves(), winner, spec)).sum();
+        let new = plus.map_or(Usdc::ZERO, |i| worst_of(i, i.qty, winner, spec));
+        cash + held + open + new
+    });
+    -worst[0].min(worst[1])
+}
+
+/// What an order adds if `winner` wins and it was filled only if that hurts: zero or less.
+fn worst_of(intent: &Intent, qty: Qty, winner: Outcome, spec: &MarketSpec) -> Usdc {
+    let pays = Usdc(if intent.instrument.outcome() == winner { qty.micro() as i64 } else { 0 });
+    let gain = match intent.side {
+        Side::Buy => pays - qty.notional_ceil(intent.price),
+        Side::Sell => qty.notional_floor(intent.price) - pays,
+    };
+    (gain - worst_fee(intent, qty, spec)).min(Usdc::ZERO)
+}
+
+/// The mark of one token in units of 0.0001, from the first outcome's mark in half-units.
+pub fn mark_units(outcome: Outcome, half_units: u32) -> u16 {
+    let yes = (half_units / 2) as u16;
+    match outcome {
+        Outcome::Yes => yes,
+        Outcome::No => Price::UNITS - yes,
     }
 }

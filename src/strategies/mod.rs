@@ -1,1 +1,41 @@
-//! Step 4 of 9: the strategies, one file each.
+//! Step 4 of 9: the strategies, one file each, and the core that runs them.
+
+pub mod pair;
+#[cfg(test)]
+mod tests;
+
+use serde::{Deserialize, Serialize};
+
+pub use pair::{Pair, PairParams};
+
+use crate::{
+    engine::{BadParam, Engine, risk::Limits},
+    types::Universe,
+};
+
+/// The engine with every strategy that this build has.
+pub type Core = Engine<Pair>;
+
+/// Everything that decides how the core behaves, besides its events. Part of the journal's first record.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Params {
+    /// Limits.
+    pub risk: Limits,
+    /// Pair arbitrage.
+    pub pair: PairParams,
+}
+
+impl Params {
+    /// Every value that cannot be.
+    pub fn validate(&self) -> Result<(), Vec<BadParam>> {
+        let bad: Vec<_> =
+            [self.risk.validate(), self.pair.validate()].into_iter().filter_map(Result::err).flatten().collect();
+        if bad.is_empty() { Ok(()) } else { Err(bad) }
+    }
+}
+
+/// A core before its first event. Everything it will ever need is allocated here.
+pub fn core(universe: &Universe, params: &Params) -> Core {
+    Engine::new(universe, params.risk.clone(), Pair::new(params.pair.clone(), universe.markets.len()))
+}

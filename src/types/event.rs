@@ -232,8 +232,9 @@ pub enum UserEvent {
         qty: Qty,
         /// Cash at the price of each match, before fees, rounded down to the micro-pUSD.
         notional: Usdc,
-        /// True if our order was the taker: then the fee applies.
-        taker: bool,
+        /// Σ qty × p·(1−p) over the matches, in micro-shares × 0.0001²: the taker fee is the rate times this.
+        /// `None` if our order was a maker, which pays nothing.
+        taker_curve: Option<u128>,
         /// How far its settlement is.
         status: TradeStatus,
     },
@@ -342,6 +343,11 @@ pub enum ReplyEvent {
         market: MarketIx,
         /// How many.
         qty: Qty,
+    },
+    /// The venue's own count of our collateral, asked for when nothing is in flight.
+    Collateral {
+        /// All of it, reserved or not.
+        cash: Usdc,
     },
     /// A connection to the venue for orders is up.
     GatewayUp,

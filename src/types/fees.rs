@@ -1,5 +1,6 @@
-//! The taker fee: `shares × rate × (p·(1−p))^e`, in collateral, takers only.
+//! The taker fee: `shares × rate × p·(1−p)`, in collateral, takers only.
 //!
+//! The venue's schedule has an exponent, which is 1 everywhere; a market with another is refused when it is read.
 //! Source: docs/PROTOCOL.md "fees"; tests/fixtures/vectors/fees.json. The rounding mode of the venue is
 //! unconfirmed, so it is named at each call: accounts use half-even, risk rounds up.
 
@@ -15,8 +16,6 @@ use super::{
 pub struct FeeSchedule {
     /// Rate in parts per million: 50 000 is the 0.05 of sports.
     pub rate_ppm: u32,
-    /// Exponent of p·(1−p). The venue has 1 everywhere; 0 and 2 are supported, more is refused when read.
-    pub exponent: u8,
 }
 
 /// How a fee is brought to the venue's five decimals.
@@ -32,21 +31,18 @@ pub enum Rounding {
 
 impl FeeSchedule {
     /// No fee.
-    pub const FREE: Self = Self { rate_ppm: 0, exponent: 1 };
+    pub const FREE: Self = Self { rate_ppm: 0 };
 
     /// Fee of a taker fill, rounded to 0.00001 pUSD.
     pub const fn taker_fee(self, qty: Qty, price: Price, rounding: Rounding) -> Usdc {
-        let p = price.units() as u128;
-        let q = Price::UNITS as u128 - p;
-        // micro-shares × ppm × (units²)^e, over 10^6 × (10^8)^e, in micro-pUSD; a step of 0.00001 is ten of them.
-        let mut numerator = qty.micro() as u128 * self.rate_ppm as u128;
-        let mut denominator = 1_000_000_u128 * 10;
-        let mut e = 0;
-        while e < self.exponent {
-            numerator *= p * q;
-            denominator *= 100_000_000;
-            e += 1;
-        }
+        self.fee_on_curve(price.curve(qty), rounding)
+    }
+
+    /// The fee on a sum of [`Price::curve`] values, rounded to 0.00001 pUSD.
+    pub const fn fee_on_curve(self, curve: u128, rounding: Rounding) -> Usdc {
+        // Micro-pUSD are 10^-6; a step of 0.00001 is ten of them.
+        let numerator = curve * self.rate_ppm as u128;
+        let denominator = 10_000_000 * 100_000_000;
         let (whole, rest) = (numerator / denominator, numerator % denominator);
         let up = match rounding {
             Rounding::Down => false,

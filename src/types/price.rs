@@ -63,6 +63,13 @@ impl Price {
         Self(Self::UNITS - self.0)
     }
 
+    /// `qty × p·(1−p)` in micro-shares × 0.0001²: what a taker fee is proportional to.
+    #[inline]
+    pub const fn curve(self, qty: super::qty::Qty) -> u128 {
+        let p = self.0 as u128;
+        qty.micro() as u128 * p * (Self::UNITS as u128 - p)
+    }
+
     /// Reads the wire's decimal text, such as `0.53`, `.5`, `1` or `0.5300`. No allocation.
     pub fn parse(text: &[u8]) -> Result<Self, PriceError> {
         let micro = super::qty::parse_micro(text).ok_or(PriceError::NotANumber)?;

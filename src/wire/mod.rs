@@ -2,9 +2,12 @@
 
 pub mod auth;
 pub mod http;
+pub mod json;
 pub mod market;
 pub mod order;
+pub mod relayer;
 pub mod rest;
 pub mod sports;
+pub mod tokens;
 pub mod user;
 pub mod ws;

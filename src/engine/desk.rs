@@ -1,0 +1,487 @@
+//! What the engine knows: books, orders, accounts, switches; and the deadlines over them.
+
+use super::{
+    Action, Actions, MARKETS_MAX, Probe, Report, Step,
+    book::{Book, Distrust},
+    digest::StateHasher,
+    kill_name,
+    orders::{self, Input, Orders},
+    position::Ledger,
+    report,
+    risk::{self, Facts, Limits, Refusal, Risk},
+    strategy::View,
+    trading::{TradingFacts, TradingState},
+};
+use crate::types::{
+    InstrumentIx, MarketIx, Nanos, OrderHash, Qty, Stamp, Universe, Usdc,
+    eip712::{OrderFields, OrderHasher},
+    event::{ControlEvent, GapReason, KillReason, MatchEvent, MatchPhase, Payout},
+    ids::Outcome,
+    order::{Intent, OrderState},
+};
+
+/// A book that stays different from its mirror this long is resynchronised. The venue sends the two tokens' snapshots
+/// one after the other, so a short difference is normal; nothing is decided on it meanwhile.
+const MIRROR_GRACE_NS: u64 = 1_000_000_000;
+/// A snapshot that was asked for is asked for again after this.
+const RESYNC_RETRY_NS: u64 = 2_000_000_000;
+/// The venue is asked about an order that is not in order, at most this often.
+const LOOKUP_NS: u64 = 1_000_000_000;
+/// A stop that is not complete by then ends unclean.
+const STOP_NS: u64 = 5_000_000_000;
+/// The venue's collateral may differ from ours by this per fill; the difference is rounding's. More is an error.
+const ROUNDING_MICRO_PER_FILL: u64 = 20;
+
+/// A set of markets.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Markets(u64);
+
+impl Markets {
+    pub(super) fn add(&mut self, m: MarketIx) {
+        self.0 |= 1 << m.0;
+    }
+
+    pub(super) fn take(&mut self) -> Option<MarketIx> {
+        let first = (self.0 != 0).then(|| MarketIx(self.0.trailing_zeros() as u16))?;
+        self.0 &= self.0 - 1;
+        Some(first)
+    }
+}
+
+/// A book and what surrounds it.
+#[derive(Debug)]
+pub(super) struct Instrument {
+    pub(super) book: Book,
+    /// Since when it has not been trusted, once it was.
+    untrusted_since: Option<Nanos>,
+    untrusted_ns: u64,
+    resync_at: Option<Nanos>,
+}
+
+/// How a run ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// Not yet.
+    No,
+    /// Nothing is left but the venue's count of our collateral, asked for then.
+    Counting(Nanos),
+    /// `Finished` was said.
+    Done,
+}
+
+/// Everything that the engine knows, but for what its strategy remembers.
+#[derive(Debug)]
+pub(super) struct Desk {
+    pub(super) universe: Universe,
+    pub(super) hashers: Vec<OrderHasher>,
+    pub(super) instruments: Vec<Instrument>,
+    mirror_bad_since: Vec<Option<Nanos>>,
+    pub(super) orders: Orders,
+    pub(super) ledger: Ledger,
+    pub(super) risk: Risk,
+    pub(super) game: Option<MatchEvent>,
+    pub(super) now: Nanos,
+    pub(super) run_tag: u32,
+    next_salt: u32,
+    /// Markets to decide on before the next event.
+    pub(super) touched: Markets,
+    /// Markets that the message being applied has changed.
+    pub(super) fresh: Markets,
+    pub(super) stopping_since: Option<Nanos>,
+    cancel_all_at: Option<Nanos>,
+    ending: Ending,
+    pub(super) counts: report::Orders,
+    pub(super) messages: u64,
+    resyncs: u64,
+}
+
+impl Desk {
+    /// A desk before its first event. Everything it will ever need is allocated here.
+    ///
+    /// Markets beyond [`MARKETS_MAX`] are refused by the configuration; here they are never traded.
+    pub(super) fn new(universe: &Universe, limits: Limits) -> Self {
+        let mut universe = universe.clone();
+        universe.markets.truncate(MARKETS_MAX);
+        let markets = universe.markets.len();
+        let hashers = universe
+            .markets
+            .iter()
+            .map(|m| OrderHasher::new(universe.chain_id, m.exchange, &universe.account))
+            .collect();
+        let instruments = universe
+            .markets
+            .iter()
+            .flat_map(|m| [m.tick, m.tick])
+            .map(|tick| Instrument { book: Book::new(tick), untrusted_since: None, untrusted_ns: 0, resync_at: None })
+            .collect();
+        Self {
+            hashers,
+            instruments,
+            mirror_bad_since: vec![None; markets],
+            orders: Orders::new(markets),
+            ledger: Ledger::new(markets),
+            risk: Risk::new(limits, markets),
+            game: None,
+            now: Nanos::default(),
+            run_tag: 0,
+            next_salt: 0,
+            touched: Markets::default(),
+            fresh: Markets::default(),
+            stopping_since: None,
+            cancel_all_at: None,
+            ending: Ending::No,
+            counts: report::Orders::default(),
+            messages: 0,
+            resyncs: 0,
+            universe,
+        }
+    }
+
+    pub(super) fn hear_control(&mut self, event: ControlEvent, out: &mut Actions) {
+        match event {
+            ControlEvent::Stop => {
+                self.risk.stop();
+                self.stopping_since.get_or_insert(self.now);
+                self.cancel_everything(out);
+            }
+            ControlEvent::Kill(why) => self.kill(why, out),
+            ControlEvent::Halt(m) if m.ix() < self.universe.markets.len() => self.risk.set_halted(m, true),
+            ControlEvent::Resume(m) if m.ix() < self.universe.markets.len() => self.risk.set_halted(m, false),
+            // A market that does not exist cannot be halted: the admin interface says so before it gets here.
+            ControlEvent::Halt(_) | ControlEvent::Resume(_) => {}
+            ControlEvent::JournalDown => self.risk.set_journal(false),
+            ControlEvent::JournalUp => self.risk.set_journal(true),
+        }
+        self.touch_all();
+    }
+
+    pub(super) fn kill(&mut self, why: KillReason, out: &mut Actions) {
+        if self.risk.killed().is_none() {
+            self.risk.kill(why);
+            self.cancel_everything(out);
+            self.touch_all();
+        }
+    }
+
+    /// Cancels all at the venue, at most once a second: by one call for everything, which reaches what we forgot too.
+    fn cancel_everything(&mut self, out: &mut Actions) {
+        if self.cancel_all_at.is_none_or(|at| self.now.since(at) >= LOOKUP_NS) {
+            self.cancel_all_at = Some(self.now);
+            let _ = out.push(Action::CancelAll);
+        }
+    }
+
+    pub(super) fn touch_all(&mut self) {
+        self.universe.indices().for_each(|m| self.touched.add(m));
+    }
+
+    /// Deadlines: what should have happened by now and did not.
+    pub(super) fn tick(&mut self, out: &mut Actions) {
+        self.orders.forget_old(self.now);
+        self.risk.watch_loss(self.ledger.equity_change());
+        if self.risk.killed().is_some() || self.stopping_since.is_some() {
+            if self.orders.open() > 0 {
+                self.cancel_everything(out);
+            }
+        } else if self.ledger.anomalies() > 0 || !self.ledger.balanced() {
+            self.kill(KillReason::Accounts, out);
+        }
+        self.look_up_stragglers(out);
+        for m in self.universe.indices() {
+            self.check_mirror(m);
+        }
+        self.resync_untrusted(out);
+        self.touch_all();
+        self.try_to_end(out);
+    }
+
+    /// Asks the venue about orders that have been in a passing state for too long.
+    fn look_up_stragglers(&mut self, out: &mut Actions) {
+        let now = self.now;
+        let mut due: heapless::Vec<OrderHash, 16> = heapless::Vec::new();
+        for o in self.orders.all_working() {
+            let patience = match o.state {
+                OrderState::Unknown => 0,
+                OrderState::CancelPending => 2_000_000_000,
+                OrderState::Created | OrderState::Sent => 3_000_000_000,
+                OrderState::Delayed => 5_000_000_000,
+                // An immediate order does not rest: its end is fills, a cancellation, or this question.
+                OrderState::Live if o.intent.tif.is_immediate() => 2_000_000_000,
+                // A market that paid out has no resting orders; the word of it may have been lost.
+                OrderState::Live if self.ledger.payout(o.intent.instrument.market()).is_some() => 1_000_000_000,
+                _ => continue,
+            };
+            if now.since(o.changed) >= patience && now >= o.next_lookup && due.push(o.hash).is_err() {
+                break;
+            }
+        }
+        for order in due {
+            if out.push(Action::Lookup { order }).is_ok() {
+                self.orders.note_lookup(&order, now.plus(LOOKUP_NS));
+            }
+        }
+    }
+
+    /// Ends the run when nothing is left to do: every market is paid out or a stop is complete, and the venue has
+    /// counted our collateral.
+    fn try_to_end(&mut self, out: &mut Actions) {
+        let resolved =
+            !self.universe.markets.is_empty() && self.universe.indices().all(|m| self.ledger.payout(m).is_some());
+        if !resolved && self.stopping_since.is_none() {
+            return;
+        }
+        let merging = self.universe.indices().any(|m| self.ledger.merging(m));
+        let idle = self.orders.open() == 0 && !merging;
+        let late = self.stopping_since.is_some_and(|since| self.now.since(since) >= STOP_NS);
+        match self.ending {
+            Ending::No if idle => {
+                self.ending = Ending::Counting(self.now);
+                let _ = out.push(Action::ReadCollateral);
+            }
+            Ending::No if late => self.finish(false, out),
+            Ending::Counting(asked) if self.now.since(asked) >= STOP_NS => self.finish(false, out),
+            _ => {}
+        }
+    }
+
+    fn finish(&mut self, clean: bool, out: &mut Actions) {
+        if self.ending != Ending::Done {
+            self.ending = Ending::Done;
+            let _ = out.push(Action::Finished { clean });
+        }
+    }
+
+    /// Takes over the venue's count of our collateral, if it differs by no more than rounding can explain.
+    pub(super) fn count_collateral(&mut self, cash: Usdc, out: &mut Actions) {
+        if !matches!(self.ending, Ending::Counting(_)) {
+            return;
+        }
+        let allowed = (self.ledger.fills().count + 1) * ROUNDING_MICRO_PER_FILL;
+        let explained = (cash - self.ledger.cash()).0.unsigned_abs() <= allowed;
+        if explained {
+            self.ledger.reconcile_cash(cash);
+        } else {
+            self.risk.kill(KillReason::Accounts);
+        }
+        self.finish(explained && self.ledger.anomalies() == 0 && self.orders.unresolved() == 0, out);
+    }
+
+    /// Compares the two books of a market; a lasting difference spoils both.
+    pub(super) fn check_mirror(&mut self, m: MarketIx) -> bool {
+        let [yes, no] = [Outcome::Yes, Outcome::No].map(|o| m.instrument(o).ix());
+        if !(self.instruments[yes].book.trusted() && self.instruments[no].book.trusted()) {
+            self.mirror_bad_since[m.ix()] = None;
+            return false;
+        }
+        if self.instruments[yes].book.mirrors_top(&self.instruments[no].book) {
+            self.mirror_bad_since[m.ix()] = None;
+            return true;
+        }
+        let since = *self.mirror_bad_since[m.ix()].get_or_insert(self.now);
+        if self.now.since(since) >= MIRROR_GRACE_NS {
+            self.mirror_bad_since[m.ix()] = None;
+            self.instruments[yes].book.mark(Distrust::MirrorMismatch);
+            self.instruments[no].book.mark(Distrust::MirrorMismatch);
+        }
+        false
+    }
+
+    /// Keeps the meter of untrusted time and asks for snapshots that are needed.
+    fn resync_untrusted(&mut self, out: &mut Actions) {
+        for i in 0..self.instruments.len() as u16 {
+            self.watch_trust(InstrumentIx(i), out);
+        }
+    }
+
+    pub(super) fn watch_trust(&mut self, i: InstrumentIx, out: &mut Actions) {
+        let now = self.now;
+        let it = &mut self.instruments[i.ix()];
+        match it.book.distrust() {
+            None => {
+                if let Some(since) = it.untrusted_since.take() {
+                    it.untrusted_ns += now.since(since);
+                }
+                it.resync_at = None;
+            }
+            // Before the first snapshot, and after the end, there is nothing to complain about.
+            Some(Distrust::NoSnapshot | Distrust::SnapshotPartial | Distrust::Resolved) => {}
+            // The feed subscribes again by itself when its socket is back.
+            Some(Distrust::Gap(GapReason::Disconnected)) => {
+                it.untrusted_since.get_or_insert(now);
+            }
+            Some(_) => {
+                it.untrusted_since.get_or_insert(now);
+                let due = it.resync_at.is_none_or(|at| now.since(at) >= RESYNC_RETRY_NS);
+                if due && out.push(Action::Resync { instrument: i }).is_ok() {
+                    it.resync_at = Some(now);
+                    self.resyncs += 1;
+                }
+            }
+        }
+    }
+
+    fn trading_state(&self, m: MarketIx) -> TradingState {
+        let net = self.ledger.net(m);
+        TradingState::of(&TradingFacts {
+            resolved: self.ledger.payout(m).is_some(),
+            halted: self.risk.killed().is_some(),
+            over: self.stopping_since.is_some() || self.game.is_some_and(|g| g.phase == MatchPhase::Finished),
+            holding: [Outcome::Yes, Outcome::No].iter().any(|&o| self.ledger.qty(m.instrument(o)) > Qty::DUST),
+            balanced: net.unsigned_abs() <= Qty::DUST.micro(),
+            working: self.orders.working(m).next().is_some(),
+        })
+    }
+
+    pub(super) fn view(&self, m: MarketIx, trusted: bool) -> View<'_> {
+        View {
+            now: self.now,
+            market: m,
+            spec: self.universe.market(m),
+            books: [Outcome::Yes, Outcome::No].map(|o| &self.instruments[m.instrument(o).ix()].book),
+            trusted,
+            closed: self.risk.closed().is_some(),
+            state: self.trading_state(m),
+            orders: &self.orders,
+            ledger: &self.ledger,
+            game: self.game,
+        }
+    }
+
+    pub(super) fn merge(&mut self, market: MarketIx, qty: Qty, out: &mut Actions) {
+        if !self.risk.stopping() && out.push(Action::Merge { market, qty }).is_ok() {
+            self.ledger.merge_asked(market, qty);
+        }
+    }
+
+    pub(super) fn cancel(&mut self, order: OrderHash, cause: Stamp, out: &mut Actions) {
+        let Some(o) = self.orders.get(&order) else { return };
+        let instrument = o.intent.instrument;
+        if o.cancellable() && out.push(Action::Cancel { order, instrument, cause }).is_ok() {
+            self.orders.apply(&order, Input::CancelAsked, self.now);
+        }
+    }
+
+    pub(super) fn place<P: Probe>(
+        &mut self,
+        intent: &Intent,
+        trusted: bool,
+        cause: Stamp,
+        probe: &mut P,
+        out: &mut Actions,
+    ) {
+        self.counts.intents += 1;
+        let m = intent.instrument.market();
+        let same = |o: &orders::Order| {
+            let i = &o.intent;
+            (i.instrument, i.side, i.price, i.purpose) == (intent.instrument, intent.side, intent.price, intent.purpose)
+        };
+        if self.orders.working(m).any(same) {
+            self.counts.deduplicated += 1;
+            self.risk.count(Refusal::Duplicate);
+            return;
+        }
+        let mark = self.instruments[m.instrument(Outcome::Yes).ix()].book.mid_half_units();
+        let facts = Facts {
+            specs: &self.universe.markets,
+            tick: self.instruments[intent.instrument.ix()].book.tick(),
+            trusted,
+            state: self.trading_state(m),
+            mark_units: risk::mark_units(intent.instrument.outcome(), mark.unwrap_or(10_000)),
+            orders: &self.orders,
+            ledger: &self.ledger,
+            now: self.now,
+        };
+        let verdict = self.risk.check(intent, &facts);
+        probe.mark(Step::Risk);
+        let Ok(passed) = verdict else { return };
+        if out.is_full() {
+            return;
+        }
+        let salt = u64::from(self.run_tag) << 32 | u64::from(self.next_salt);
+        self.next_salt = self.next_salt.wrapping_add(1);
+        let timestamp_ms = self.now.millis();
+        let digest = self.hashers[m.ix()].digest(&OrderFields {
+            salt,
+            token: self.universe.token(intent.instrument),
+            amounts: passed.amounts(),
+            side: intent.side,
+            timestamp_ms,
+            metadata: [0; 32],
+            builder: [0; 32],
+        });
+        probe.mark(Step::Hash);
+        let approved = passed.seal(salt, timestamp_ms, digest, cause);
+        // Known before it is sent: the user stream may be faster than the answer.
+        if self.orders.register(&approved, self.now) {
+            self.counts.sent += 1;
+            let _ = out.push(Action::Place(approved));
+        }
+    }
+
+    /// All of it, into the state hash.
+    pub(super) fn digest(&self, h: &mut StateHasher) {
+        for i in &self.instruments {
+            i.book.digest(h);
+            h.debug(&(i.untrusted_since, i.resync_at));
+        }
+        h.debug(&self.mirror_bad_since);
+        self.orders.digest(h);
+        self.ledger.digest(h);
+        self.risk.digest(h);
+        h.debug(&(self.game, self.now, self.run_tag, self.next_salt));
+        h.debug(&(self.stopping_since, self.cancel_all_at, self.ending));
+    }
+
+    /// True once `Action::Finished` was asked for.
+    pub(super) fn finished(&self) -> bool {
+        self.ending == Ending::Done
+    }
+
+    /// What happened so far, for people and for `--summary`. Allocates; never called on the hot path.
+    pub(super) fn report(&self) -> Report {
+        Report {
+            orders: report::Orders {
+                unresolved: self.orders.unresolved() as u64,
+                open: self.orders.open() as u64,
+                ..self.counts
+            },
+            fills: self.ledger.fills(),
+            pnl: self.ledger.pnl(),
+            markets: self.universe.indices().map(|m| self.report_market(m)).collect(),
+            books: report::Books {
+                messages: self.messages,
+                resyncs: self.resyncs,
+                untrusted_ns: self
+                    .instruments
+                    .iter()
+                    .map(|i| i.untrusted_ns + i.untrusted_since.map_or(0, |s| self.now.since(s)))
+                    .sum(),
+            },
+            rejections: self.risk.refusals(),
+            kill_switch: self.risk.killed().map(kill_name),
+        }
+    }
+
+    fn report_market(&self, m: MarketIx) -> report::Market {
+        let a = self.ledger.account(m);
+        report::Market {
+            slug: self.universe.market(m).slug.clone(),
+            position: a.position,
+            bought: a.bought,
+            sold: a.sold,
+            fills: a.fills,
+            pairs: a.pairs,
+            merged: a.merged,
+            unpaired: a.unpaired,
+            pair_pnl: a.pair_pnl,
+            unpaired_pnl: a.pnl - a.pair_pnl + a.fees,
+            fees: a.fees,
+            pnl: a.pnl,
+            payout: a.payout.map(|p| match p {
+                Payout::Yes => "yes",
+                Payout::No => "no",
+                Payout::Half => "half",
+            }),
+        }
+    }
+}

@@ -1,0 +1,790 @@
+//! Step 8 of 9: fills → inventory, cash, profit and loss.
+//!
+//! Everything is an integer. At every event, to the micro-pUSD:
+//! `equity − start = spread + inventory − fees + rounding`, where equity is cash plus every holding at its mark.
+//! `spread` is what each fill earned against the mark of its moment, `inventory` what holding earned while marks moved
+//! (payouts included), `rounding` what the venue's integers differ from ours.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::digest::StateHasher;
+use crate::types::{
+    MarketIx, OrderHash, Price, Qty, TradeKey, Usdc,
+    event::{Payout, TradeStatus},
+    fees::{FeeSchedule, Rounding},
+    ids::{InstrumentIx, Outcome},
+    order::Side,
+};
+
+/// Fills remembered at once. When full, the oldest settled one is forgotten.
+pub const FILLS_MAX: usize = 32_768;
+/// Separate purchase lots kept per token; beyond it the two newest are joined.
+const LOTS_MAX: usize = 4_096;
+
+/// A mark: twice a price in units of 0.0001, so that a mid is exact.
+pub type HalfUnits = u32;
+
+/// A trade of one of our orders, as the user channel told it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fill {
+    /// The token of our order.
+    pub instrument: InstrumentIx,
+    /// Our side.
+    pub side: Side,
+    /// Shares.
+    pub qty: Qty,
+    /// Cash at the match prices, before fees.
+    pub notional: Usdc,
+    /// Taker fee; zero for a maker.
+    pub fee: Usdc,
+    /// How far its settlement is.
+    pub status: TradeStatus,
+}
+
+impl Fill {
+    fn digest(&self, (trade, order): &(TradeKey, OrderHash)) -> u64 {
+        let mut h = StateHasher::default();
+        h.bytes(&trade.0.to_le_bytes());
+        h.bytes(&order.0);
+        h.u64(u64::from(self.instrument.0) << 16 | (self.side as u64) << 8 | self.status as u64);
+        h.u64(self.qty.0);
+        h.i64(self.notional.0);
+        h.i64(self.fee.0);
+        h.finish()
+    }
+}
+
+/// What a trade event changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Booked {
+    /// A new fill is in the books.
+    New,
+    /// Known already; only its settlement moved, or nothing.
+    Known,
+    /// The trade failed: its fill is out of the books again.
+    Voided,
+    /// It contradicts what is known: a settled trade failed, or its size changed.
+    Contradiction,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Lot {
+    qty: Qty,
+    cost: Usdc,
+}
+
+/// One token that we hold.
+#[derive(Clone, Debug, Default)]
+struct Holding {
+    /// All fills, settled or not.
+    qty: Qty,
+    /// Settled fills only.
+    settled: Qty,
+    /// First in, first out.
+    lots: VecDeque<Lot>,
+    mark: HalfUnits,
+    bought: Qty,
+    sold: Qty,
+    fills: u64,
+}
+
+impl Holding {
+    fn value(&self) -> Usdc {
+        value(self.qty, self.mark)
+    }
+
+    fn add_lot(&mut self, lot: Lot) {
+        if self.lots.len() == LOTS_MAX
+            && let Some(last) = self.lots.back_mut()
+        {
+            last.qty += lot.qty;
+            last.cost += lot.cost;
+            return;
+        }
+        self.lots.push_back(lot);
+    }
+
+    /// Takes `qty` out of the oldest lots and returns what it had cost.
+    fn consume(&mut self, mut qty: Qty) -> Usdc {
+        let mut cost = Usdc::ZERO;
+        while !qty.is_zero()
+            && let Some(lot) = self.lots.front_mut()
+        {
+            if lot.qty <= qty {
+                cost += lot.cost;
+                qty -= lot.qty;
+                self.lots.pop_front();
+            } else {
+                // The part's cost rounds down; the rest keeps the remainder, so nothing is lost.
+                let part = Usdc((i128::from(lot.cost.0) * i128::from(qty.0) / i128::from(lot.qty.0)) as i64);
+                lot.qty -= qty;
+                lot.cost -= part;
+                cost += part;
+                qty = Qty::ZERO;
+            }
+        }
+        cost
+    }
+
+    fn cost(&self) -> Usdc {
+        self.lots.iter().map(|l| l.cost).sum()
+    }
+}
+
+fn value(qty: Qty, mark: HalfUnits) -> Usdc {
+    Usdc((u128::from(qty.0) * u128::from(mark) / (2 * u128::from(Price::UNITS))) as i64)
+}
+
+/// One market's account.
+#[derive(Clone, Debug, Default)]
+struct Account {
+    holdings: [Holding; 2],
+    /// Every flow of cash in this market, fees included.
+    cash: Usdc,
+    fees: Usdc,
+    merged: Qty,
+    merging: Qty,
+    pairs: Qty,
+    pair_pnl: Usdc,
+    unpaired: Qty,
+    payout: Option<Payout>,
+}
+
+/// What one market's account says, for reports.
+#[derive(Clone, Copy, Debug)]
+pub struct AccountView {
+    /// Shares held.
+    pub position: [Qty; 2],
+    /// Shares bought.
+    pub bought: [Qty; 2],
+    /// Shares sold.
+    pub sold: [Qty; 2],
+    /// Fills.
+    pub fills: [u64; 2],
+    /// Complete sets: merged, or held when the market was paid out, or held now.
+    pub pairs: Qty,
+    /// Complete sets merged.
+    pub merged: Qty,
+    /// Shares without their other leg, when paid out or now.
+    pub unpaired: Qty,
+    /// Profit of complete sets: 1 minus the cost of both legs.
+    pub pair_pnl: Usdc,
+    /// Whole profit, holdings at their mark.
+    pub pnl: Usdc,
+    /// Fees paid.
+    pub fees: Usdc,
+    /// What it paid.
+    pub payout: Option<Payout>,
+}
+
+/// The whole account.
+#[derive(Debug)]
+pub struct Ledger {
+    accounts: Vec<Account>,
+    start: Usdc,
+    cash: Usdc,
+    spread: Usdc,
+    inventory: Usdc,
+    fees: Usdc,
+    rounding: Usdc,
+    realized: Usdc,
+    notional: Usdc,
+    taker_fills: u64,
+    failed: u64,
+    anomalies: u64,
+    fills: HashMap<(TradeKey, OrderHash), Fill>,
+    /// Sum over the fills' hashes: a map has no order of its own, and the state hash must not walk it.
+    fills_sum: u64,
+    settled_order: VecDeque<(TradeKey, OrderHash)>,
+}
+
+impl Ledger {
+    /// An empty account over some markets.
+    pub fn new(markets: usize) -> Self {
+        let account = || Account {
+            holdings: std::array::from_fn(|_| Holding {
+                mark: HalfUnits::from(Price::UNITS),
+                lots: VecDeque::with_capacity(LOTS_MAX),
+                ..Holding::default()
+            }),
+            ..Account::default()
+        };
+        Self {
+            accounts: (0..markets).map(|_| account()).collect(),
+            start: Usdc::ZERO,
+            cash: Usdc::ZERO,
+            spread: Usdc::ZERO,
+            inventory: Usdc::ZERO,
+            fees: Usdc::ZERO,
+            rounding: Usdc::ZERO,
+            realized: Usdc::ZERO,
+            notional: Usdc::ZERO,
+            taker_fills: 0,
+            failed: 0,
+            anomalies: 0,
+            fills: HashMap::with_capacity(2 * FILLS_MAX),
+            fills_sum: 0,
+            settled_order: VecDeque::with_capacity(FILLS_MAX),
+        }
+    }
+
+    /// Opens the account with the collateral at the venue.
+    pub fn open(&mut self, cash: Usdc) {
+        self.start = cash;
+        self.cash = cash;
+    }
+
+    fn holding(&self, i: InstrumentIx) -> &Holding {
+        &self.accounts[i.market().ix()].holdings[i.outcome() as usize]
+    }
+
+    fn holding_mut(&mut self, i: InstrumentIx) -> &mut Holding {
+        &mut self.accounts[i.market().ix()].holdings[i.outcome() as usize]
+    }
+
+    /// Shares held, all fills counted.
+    #[inline]
+    pub fn qty(&self, i: InstrumentIx) -> Qty {
+        self.holding(i).qty
+    }
+
+    /// Shares that are settled and not being merged: what can be sold or merged.
+    #[inline]
+    pub fn settled(&self, i: InstrumentIx) -> Qty {
+        let h = self.holding(i);
+        h.settled.min(h.qty).saturating_sub(self.accounts[i.market().ix()].merging)
+    }
+
+    /// Shares of the first outcome minus shares of the second, in micro-shares.
+    #[inline]
+    pub fn net(&self, m: MarketIx) -> i64 {
+        let [yes, no] = &self.accounts[m.ix()].holdings;
+        yes.qty.0 as i64 - no.qty.0 as i64
+    }
+
+    /// Every flow of cash in a market so far.
+    #[inline]
+    pub fn market_cash(&self, m: MarketIx) -> Usdc {
+        self.accounts[m.ix()].cash
+    }
+
+    /// Collateral by our own count.
+    #[inline]
+    pub fn cash(&self) -> Usdc {
+        self.cash
+    }
+
+    /// Cash plus every holding at its mark.
+    pub fn equity(&self) -> Usdc {
+        self.cash + self.accounts.iter().flat_map(|a| &a.holdings).map(Holding::value).sum()
+    }
+
+    /// What a market paid, once known.
+    pub fn payout(&self, m: MarketIx) -> Option<Payout> {
+        self.accounts[m.ix()].payout
+    }
+
+    /// Moves the mark of both tokens of a market, `mark` being the first outcome's; the change is inventory's.
+    #[inline]
+    pub fn mark(&mut self, m: MarketIx, mark: HalfUnits) {
+        let marks = [mark, 2 * HalfUnits::from(Price::UNITS) - mark];
+        let account = &mut self.accounts[m.ix()];
+        for (holding, mark) in account.holdings.iter_mut().zip(marks) {
+            if holding.mark != mark {
+                let before = holding.value();
+                holding.mark = mark;
+                self.inventory += holding.value() - before;
+            }
+        }
+    }
+
+    /// Books one trade event of one of our orders. The key is (trade, order); a repeat changes nothing.
+    ///
+    /// `curve` is the event's Σ qty × p·(1−p) if we were the taker.
+    #[allow(clippy::too_many_arguments, reason = "the fields of one wire event, each of its own type")]
+    pub fn trade(
+        &mut self,
+        key: (TradeKey, OrderHash),
+        instrument: InstrumentIx,
+        side: Side,
+        qty: Qty,
+        notional: Usdc,
+        curve: Option<u128>,
+        fees: FeeSchedule,
+        status: TradeStatus,
+    ) -> Booked {
+        if let Some(&known) = self.fills.get(&key) {
+            return self.trade_again(key, known, qty, status);
+        }
+        let fee = curve.map_or(Usdc::ZERO, |c| fees.fee_on_curve(c, Rounding::HalfEven));
+        let fill = Fill { instrument, side, qty, notional, fee, status };
+        self.remember(key, fill);
+        if status == TradeStatus::Failed {
+            self.failed += 1;
+            return Booked::Known;
+        }
+        self.apply(&fill);
+        self.taker_fills += u64::from(curve.is_some());
+        if status == TradeStatus::Confirmed {
+            self.settle(key, &fill);
+        }
+        let market = instrument.market();
+        if let Some(payout) = self.accounts[market.ix()].payout {
+            self.pay_out(market, payout);
+        }
+        Booked::New
+    }
+
+    fn trade_again(&mut self, key: (TradeKey, OrderHash), known: Fill, qty: Qty, status: TradeStatus) -> Booked {
+        use TradeStatus as S;
+        let set = |ledger: &mut Self| ledger.put(key, Fill { status, ..known });
+        if qty != known.qty {
+            self.anomalies += 1;
+            return Booked::Contradiction;
+        }
+        match (known.status, status) {
+            (S::Failed, S::Failed) | (S::Confirmed, S::Matched | S::Mined | S::Retrying | S::Confirmed) => {
+                Booked::Known
+            }
+            (S::Confirmed, S::Failed) | (S::Failed, S::Confirmed) => {
+                self.anomalies += 1;
+                Booked::Contradiction
+            }
+            // A failed trade stays failed, whatever late word of its youth arrives.
+            (S::Failed, _) => Booked::Known,
+            (_, S::Failed) => {
+                set(self);
+                self.failed += 1;
+                self.void(&known);
+                Booked::Voided
+            }
+            (_, S::Confirmed) => {
+                set(self);
+                self.settle(key, &known);
+                Booked::Known
+            }
+            _ => {
+                if status > known.status || known.status == S::Retrying {
+                    set(self);
+                }
+                Booked::Known
+            }
+        }
+    }
+
+    fn remember(&mut self, key: (TradeKey, OrderHash), fill: Fill) {
+        if self.fills.len() >= FILLS_MAX
+            && let Some(oldest) = self.settled_order.pop_front()
+        {
+            self.forget(&oldest);
+        }
+        self.put(key, fill);
+    }
+
+    fn put(&mut self, key: (TradeKey, OrderHash), fill: Fill) {
+        self.forget(&key);
+        self.fills_sum = self.fills_sum.wrapping_add(fill.digest(&key));
+        self.fills.insert(key, fill);
+    }
+
+    fn forget(&mut self, key: &(TradeKey, OrderHash)) {
+        if let Some(fill) = self.fills.remove(key) {
+            self.fills_sum = self.fills_sum.wrapping_sub(fill.digest(key));
+        }
+    }
+
+    fn settle(&mut self, key: (TradeKey, OrderHash), fill: &Fill) {
+        let holding = self.holding_mut(fill.instrument);
+        match fill.side {
+            Side::Buy => holding.settled += fill.qty,
+            Side::Sell => holding.settled = holding.settled.saturating_sub(fill.qty),
+        }
+        if self.settled_order.len() < FILLS_MAX {
+            self.settled_order.push_back(key);
+        }
+    }
+
+    fn apply(&mut self, fill: &Fill) {
+        let before = self.holding(fill.instrument).value();
+        let (flow, realized) = {
+            let holding = self.holding_mut(fill.instrument);
+            holding.fills += 1;
+            match fill.side {
+                Side::Buy => {
+                    holding.qty += fill.qty;
+                    holding.bought += fill.qty;
+                    holding.add_lot(Lot { qty: fill.qty, cost: fill.notional });
+                    (-fill.notional, Usdc::ZERO)
+                }
+                Side::Sell => {
+                    let cost = holding.consume(fill.qty);
+                    holding.qty = holding.qty.saturating_sub(fill.qty);
+                    holding.sold += fill.qty;
+                    (fill.notional, fill.notional - cost)
+                }
+            }
+        };
+        let moved = self.holding(fill.instrument).value() - before;
+        self.spread += flow + moved;
+        self.realized += realized - fill.fee;
+        self.fees += fill.fee;
+        self.notional += fill.notional;
+        self.cash += flow - fill.fee;
+        let account = &mut self.accounts[fill.instrument.market().ix()];
+        account.cash += flow - fill.fee;
+        account.fees += fill.fee;
+    }
+
+    /// Takes exactly this fill out again. What the mark moved meanwhile stays with inventory.
+    fn void(&mut self, fill: &Fill) {
+        let before = self.holding(fill.instrument).value();
+        let (flow, realized) = {
+            let holding = self.holding_mut(fill.instrument);
+            match fill.side {
+                Side::Buy => {
+                    if holding.qty < fill.qty {
+                        self.anomalies += 1;
+                        return;
+                    }
+                    let cost = holding.consume(fill.qty);
+                    holding.qty -= fill.qty;
+                    holding.bought = holding.bought.saturating_sub(fill.qty);
+                    (fill.notional, fill.notional - cost)
+                }
+                Side::Sell => {
+                    holding.qty += fill.qty;
+                    holding.sold = holding.sold.saturating_sub(fill.qty);
+                    holding.add_lot(Lot { qty: fill.qty, cost: fill.notional });
+                    (-fill.notional, Usdc::ZERO)
+                }
+            }
+        };
+        let moved = self.holding(fill.instrument).value() - before;
+        self.inventory += flow + moved;
+        self.realized += realized + fill.fee;
+        self.fees -= fill.fee;
+        self.cash += flow + fill.fee;
+        let account = &mut self.accounts[fill.instrument.market().ix()];
+        account.cash += flow + fill.fee;
+        account.fees -= fill.fee;
+    }
+
+    /// A merge was asked for: these settled pairs are spoken for.
+    pub fn merge_asked(&mut self, m: MarketIx, qty: Qty) {
+        self.accounts[m.ix()].merging += qty;
+    }
+
+    /// A merge did not happen.
+    pub fn merge_failed(&mut self, m: MarketIx, qty: Qty) {
+        let account = &mut self.accounts[m.ix()];
+        account.merging = account.merging.saturating_sub(qty);
+    }
+
+    /// True while a merge is on its way.
+    pub fn merging(&self, m: MarketIx) -> bool {
+        !self.accounts[m.ix()].merging.is_zero()
+    }
+
+    /// Complete sets became collateral, 1 pUSD each.
+    pub fn merged(&mut self, m: MarketIx, qty: Qty) {
+        self.merge_failed(m, qty);
+        let account = &mut self.accounts[m.ix()];
+        if account.holdings.iter().any(|h| h.qty < qty) {
+            self.anomalies += 1;
+            return;
+        }
+        let before: Usdc = account.holdings.iter().map(Holding::value).sum();
+        let mut cost = Usdc::ZERO;
+        for holding in &mut account.holdings {
+            cost += holding.consume(qty);
+            holding.qty -= qty;
+            holding.settled = holding.settled.saturating_sub(qty);
+        }
+        let after: Usdc = account.holdings.iter().map(Holding::value).sum();
+        let cash = Usdc(qty.0 as i64);
+        account.cash += cash;
+        account.merged += qty;
+        account.pairs += qty;
+        account.pair_pnl += cash - cost;
+        self.cash += cash;
+        self.realized += cash - cost;
+        self.inventory += cash + after - before;
+    }
+
+    /// The market is decided: holdings become cash. A second word on it is ignored unless it differs.
+    pub fn resolve(&mut self, m: MarketIx, payout: Payout) {
+        match self.accounts[m.ix()].payout {
+            Some(known) => self.anomalies += u64::from(known != payout),
+            None => {
+                self.accounts[m.ix()].payout = Some(payout);
+                self.pay_out(m, payout);
+            }
+        }
+    }
+
+    /// Turns what is held into cash; again for trades that are heard of after the payout.
+    fn pay_out(&mut self, m: MarketIx, payout: Payout) {
+        let account = &mut self.accounts[m.ix()];
+        let before: Usdc = account.holdings.iter().map(Holding::value).sum();
+        // Complete sets are told apart first, so that what is left is the unpaired leg.
+        let pairs = account.holdings[0].qty.min(account.holdings[1].qty);
+        let pair_cost: Usdc = account.holdings.iter_mut().map(|h| h.consume(pairs)).sum();
+        let mut cash = Usdc::ZERO;
+        let mut cost = pair_cost;
+        for (holding, outcome) in account.holdings.iter_mut().zip([Outcome::Yes, Outcome::No]) {
+            cash += payout.of(outcome, holding.qty);
+            cost += holding.cost();
+            account.unpaired += holding.qty - pairs;
+            holding.lots.clear();
+            holding.qty = Qty::ZERO;
+            holding.settled = Qty::ZERO;
+        }
+        account.pairs += pairs;
+        account.pair_pnl += Usdc(pairs.0 as i64) - pair_cost;
+        account.cash += cash;
+        self.cash += cash;
+        self.realized += cash - cost;
+        self.inventory += cash - before;
+    }
+
+    /// Takes over the venue's count of our collateral; the difference is rounding's. Returns the difference.
+    pub fn reconcile_cash(&mut self, venue: Usdc) -> Usdc {
+        let difference = venue - self.cash;
+        self.cash = venue;
+        self.rounding += difference;
+        difference
+    }
+
+    /// The equation above holds.
+    pub fn balanced(&self) -> bool {
+        self.equity() - self.start == self.spread + self.inventory - self.fees + self.rounding
+    }
+
+    /// Contradictions seen: each is a reason to stop and look.
+    pub fn anomalies(&self) -> u64 {
+        self.anomalies
+    }
+
+    /// Equity now minus at the start.
+    pub fn equity_change(&self) -> Usdc {
+        self.equity() - self.start
+    }
+
+    /// One market's account.
+    pub fn account(&self, m: MarketIx) -> AccountView {
+        let a = &self.accounts[m.ix()];
+        let each = |f: fn(&Holding) -> Qty| [f(&a.holdings[0]), f(&a.holdings[1])];
+        let position = each(|h| h.qty);
+        let held = position[0].min(position[1]);
+        let held_cost: Usdc = a.holdings.iter().map(|h| h.clone().consume(held)).sum();
+        AccountView {
+            position,
+            bought: each(|h| h.bought),
+            sold: each(|h| h.sold),
+            fills: [a.holdings[0].fills, a.holdings[1].fills],
+            pairs: a.pairs + held,
+            merged: a.merged,
+            unpaired: a.unpaired + (position[0].max(position[1]) - held),
+            pair_pnl: a.pair_pnl + Usdc(held.0 as i64) - held_cost,
+            pnl: a.cash + a.holdings.iter().map(Holding::value).sum(),
+            fees: a.fees,
+            payout: a.payout,
+        }
+    }
+
+    /// Sums for the report.
+    pub fn pnl(&self) -> super::report::Pnl {
+        let open_cost: Usdc = self.accounts.iter().flat_map(|a| &a.holdings).map(Holding::cost).sum();
+        let open_value: Usdc = self.accounts.iter().flat_map(|a| &a.holdings).map(Holding::value).sum();
+        super::report::Pnl {
+            equity_change: self.equity_change(),
+            realized: self.realized,
+            unrealized: open_value - open_cost,
+            fees: self.fees,
+            rounding: self.rounding,
+            spread: self.spread,
+            inventory: self.inventory,
+            locked: (0..self.accounts.len() as u16).map(|m| self.account(MarketIx(m)).pair_pnl).sum(),
+        }
+    }
+
+    /// Counts for the report.
+    pub fn fills(&self) -> super::report::Fills {
+        super::report::Fills {
+            count: self.accounts.iter().flat_map(|a| &a.holdings).map(|h| h.fills).sum(),
+            failed: self.failed,
+            notional: self.notional,
+            taker: self.taker_fills,
+        }
+    }
+
+    /// Every account and fill, into the state hash.
+    pub(super) fn digest(&self, h: &mut StateHasher) {
+        for v in [self.start, self.cash, self.spread, self.inventory, self.fees, self.rounding, self.realized] {
+            h.i64(v.0);
+        }
+        h.u64(self.failed);
+        h.u64(self.anomalies);
+        for a in &self.accounts {
+            for v in [a.cash, a.fees, a.pair_pnl] {
+                h.i64(v.0);
+            }
+            for v in [a.merged, a.merging, a.pairs, a.unpaired] {
+                h.u64(v.0);
+            }
+            h.debug(&a.payout);
+            for holding in &a.holdings {
+                for v in [holding.qty, holding.settled, holding.bought, holding.sold] {
+                    h.u64(v.0);
+                }
+                h.u64(u64::from(holding.mark));
+                holding.lots.iter().for_each(|l| {
+                    h.u64(l.qty.0);
+                    h.i64(l.cost.0);
+                });
+            }
+        }
+        h.u64(self.fills_sum);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const M: MarketIx = MarketIx(0);
+    const YES: InstrumentIx = InstrumentIx(0);
+    const NO: InstrumentIx = InstrumentIx(1);
+
+    fn ledger() -> Ledger {
+        let mut l = Ledger::new(1);
+        l.open(Usdc::dollars(1_000));
+        l
+    }
+
+    fn fees() -> FeeSchedule {
+        FeeSchedule { rate_ppm: 50_000 }
+    }
+
+    fn key(n: u8) -> (TradeKey, OrderHash) {
+        (TradeKey(u128::from(n)), OrderHash([n; 32]))
+    }
+
+    fn buy(l: &mut Ledger, n: u8, i: InstrumentIx, shares: u64, price: u16, status: TradeStatus) -> Booked {
+        let price = Price::from_units(price).expect("a price");
+        let qty = Qty::shares(shares);
+        l.trade(key(n), i, Side::Buy, qty, qty.notional_floor(price), None, fees(), status)
+    }
+
+    #[test]
+    fn a_pair_bought_below_one_and_merged_is_a_profit_whoever_wins() {
+        let mut l = ledger();
+        l.mark(M, 10_000);
+        buy(&mut l, 1, YES, 100, 4_900, TradeStatus::Confirmed);
+        buy(&mut l, 2, NO, 100, 4_800, TradeStatus::Confirmed);
+        l.merge_asked(M, Qty::shares(100));
+        assert_eq!(l.settled(YES), Qty::ZERO);
+        l.merged(M, Qty::shares(100));
+        assert_eq!(l.equity_change(), Usdc::dollars(3));
+        let a = l.account(M);
+        assert_eq!((a.pairs, a.pair_pnl, a.unpaired), (Qty::shares(100), Usdc::dollars(3), Qty::ZERO));
+        assert!(l.balanced());
+    }
+
+    #[test]
+    fn a_failed_trade_voids_exactly_its_own_fill_once() {
+        let mut l = ledger();
+        assert_eq!(buy(&mut l, 1, YES, 10, 5_000, TradeStatus::Matched), Booked::New);
+        assert_eq!(buy(&mut l, 2, YES, 10, 6_000, TradeStatus::Matched), Booked::New);
+        assert_eq!(buy(&mut l, 1, YES, 10, 5_000, TradeStatus::Failed), Booked::Voided);
+        assert_eq!(buy(&mut l, 1, YES, 10, 5_000, TradeStatus::Failed), Booked::Known);
+        assert_eq!((l.qty(YES), l.cash()), (Qty::shares(10), Usdc::dollars(994)));
+        assert!(l.balanced());
+    }
+
+    #[test]
+    fn a_repeated_trade_changes_nothing_and_a_changed_one_is_a_contradiction() {
+        let mut l = ledger();
+        buy(&mut l, 1, YES, 10, 5_000, TradeStatus::Matched);
+        assert_eq!(buy(&mut l, 1, YES, 10, 5_000, TradeStatus::Mined), Booked::Known);
+        assert_eq!(buy(&mut l, 1, YES, 11, 5_000, TradeStatus::Mined), Booked::Contradiction);
+        assert_eq!(l.qty(YES), Qty::shares(10));
+        assert_eq!(l.settled(YES), Qty::ZERO);
+        buy(&mut l, 1, YES, 10, 5_000, TradeStatus::Confirmed);
+        assert_eq!(l.settled(YES), Qty::shares(10));
+    }
+
+    #[test]
+    fn the_unpaired_leg_is_shown_beside_the_pairs_when_the_market_pays() {
+        let mut l = ledger();
+        buy(&mut l, 1, YES, 100, 4_900, TradeStatus::Confirmed);
+        buy(&mut l, 2, NO, 60, 4_800, TradeStatus::Confirmed);
+        l.resolve(M, Payout::No);
+        let a = l.account(M);
+        assert_eq!((a.pairs, a.unpaired), (Qty::shares(60), Qty::shares(40)));
+        assert_eq!(a.pair_pnl, Usdc(1_800_000));
+        assert_eq!(l.equity_change(), Usdc(1_800_000 - 19_600_000));
+        assert!(l.balanced());
+    }
+
+    #[test]
+    fn a_trade_heard_of_after_the_payout_is_paid_too() {
+        let mut l = ledger();
+        l.resolve(M, Payout::Yes);
+        buy(&mut l, 1, YES, 10, 6_000, TradeStatus::Matched);
+        assert_eq!((l.qty(YES), l.equity_change()), (Qty::ZERO, Usdc::dollars(4)));
+        assert!(l.balanced());
+    }
+
+    #[test]
+    fn a_captured_fill_is_booked_with_the_venue_s_cash() {
+        // 9.615385 shares at 0.52 are 5.0000002 pUSD: the micro-pUSD cannot hold it.
+        let qty = Qty::parse(b"9.615385").expect("a size");
+        assert_eq!(qty.notional_floor(Price::from_units(5_200).expect("a price")), Usdc(5_000_000));
+    }
+
+    proptest! {
+        /// Whatever happens, in whatever order: Δequity is the sum of its causes, to the micro-pUSD.
+        #[test]
+        fn the_accounts_add_up_at_every_event(
+            steps in prop::collection::vec((0_u8..7, any::<bool>(), 1_u64..50_000_000, 1_u16..9_999, any::<u8>()), 1..200),
+        ) {
+            let mut l = ledger();
+            for (kind, first, micro, at, n) in steps {
+                let i = if first { YES } else { NO };
+                let (qty, price) = (Qty(micro), Price::from_units(at).expect("a price"));
+                match kind {
+                    0 | 1 => {
+                        let notional = qty.notional_floor(price);
+                        let curve = (kind == 1).then(|| price.curve(qty));
+                        l.trade(key(n), i, Side::Buy, qty, notional, curve, fees(), TradeStatus::Matched);
+                    }
+                    2 => {
+                        let qty = qty.min(l.qty(i));
+                        l.trade(key(n), i, Side::Sell, qty, qty.notional_floor(price), None, fees(), TradeStatus::Mined);
+                    }
+                    3 => l.mark(M, u32::from(at) * 2),
+                    4 => {
+                        let pairs = l.qty(YES).min(l.qty(NO)).min(qty);
+                        l.merge_asked(M, pairs);
+                        l.merged(M, pairs);
+                    }
+                    5 => {
+                        if let Some(f) = l.fills.get(&key(n)).copied() {
+                            l.trade(key(n), f.instrument, f.side, f.qty, f.notional, None, fees(), TradeStatus::Failed);
+                        }
+                    }
+                    _ => {
+                        let off = Usdc(l.cash().0 + i64::from(n) - 128);
+                        l.reconcile_cash(off);
+                    }
+                }
+                prop_assert!(l.balanced());
+            }
+            l.resolve(M, Payout::Half);
+            prop_assert!(l.balanced());
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! The core as a trader would try it: a book, a fill, a word from the venue, and what it asks for.
+
+use super::{Core, Params, core};
+use crate::{
+    engine::{Action, Actions, Approved},
+    types::{
+        Account, Address, ConditionId, Event, InstrumentIx, MarketIx, MarketSpec, Nanos, OrderHash, Price, Qty,
+        Sequenced, Side, Stamp, TickSize, TokenId, TradeKey, Universe, Usdc,
+        event::{
+            AckStatus, BookSide, ControlEvent, GapReason, MarketEvent, MatchEvent, MatchPhase, OrderChange, Payout,
+            ReplyEvent, TradeStatus, UserEvent,
+        },
+        fees::FeeSchedule,
+        market::{Exchange, MarketKind, SignatureType},
+        order::Purpose,
+    },
+};
+
+const YES: InstrumentIx = InstrumentIx(0);
+const NO: InstrumentIx = InstrumentIx(1);
+const M: MarketIx = MarketIx(0);
+
+fn universe() -> Universe {
+    let address = Address([0x11; 20]);
+    Universe {
+        chain_id: 137,
+        account: Account { owner: address, funder: address, signature_type: SignatureType::Eoa },
+        markets: vec![MarketSpec {
+            condition: ConditionId([7; 32]),
+            slug: "lol-aaa-bbb-2026-11-23".into(),
+            tokens: [TokenId([1; 32]), TokenId([2; 32])],
+            outcomes: ["Aardvarks".into(), "Badgers".into()],
+            exchange: Exchange::V2,
+            tick: TickSize::Cent,
+            min_size: Qty::shares(5),
+            fee: FeeSchedule { rate_ppm: 50_000 },
+            hold_ms: 1_000,
+            clear_on_start: true,
+            game_start: None,
+            kind: MarketKind::Series,
+        }],
+    }
+}
+
+/// A core with its clock and its event counter.
+struct Desk {
+    core: Core,
+    seq: u64,
+    now: u64,
+}
+
+impl Desk {
+    fn new(params: Params) -> Self {
+        let mut desk = Self { core: core(&universe(), &params), seq: 0, now: 1_790_000_000_000_000_000 };
+        desk.hear(Event::Start { run_tag: 5, cash: Usdc::dollars(1_000) });
+        desk
+    }
+
+    /// Open for business: streams up, a book of 0.49 / 0.51.
+    fn open() -> Self {
+        let mut desk = Self::new(Params::default());
+        desk.hear(Event::User(UserEvent::Up));
+        desk.hear(Event::Reply(ReplyEvent::GatewayUp));
+        desk
+    }
+
+    fn hear(&mut self, event: Event) -> Vec<Action> {
+        self.seq += 1;
+        self.now += 1_000_000;
+        let mut out = Actions::new();
+        let stamp = Stamp { wall: Nanos(self.now), ..Stamp::default() };
+        self.core.on(&Sequenced { seq: self.seq, stamp, event }, &mut (), &mut out);
+        out.to_vec()
+    }
+
+    fn market(&mut self, event: MarketEvent) -> Vec<Action> {
+        self.hear(Event::Market(event))
+    }
+
+    /// Shows both tokens' books from the first's levels: (units, shares).
+    fn book(&mut self, bids: &[(u16, u64)], asks: &[(u16, u64)]) -> Vec<Action> {
+        for (instrument, flip) in [(YES, false), (NO, true)] {
+            self.market(MarketEvent::SnapshotStart { instrument, tick: None, venue_ms: 0 });
+            for (levels, side) in [(bids, BookSide::Bid), (asks, BookSide::Ask)] {
+                for &(units, shares) in levels {
+                    let price = Price::from_units(units).unwrap();
+                    let (price, side) = if flip { (price.complement(), side.other()) } else { (price, side) };
+                    self.market(MarketEvent::Level { instrument, side, price, qty: Qty::shares(shares) });
+                }
+            }
+            self.market(MarketEvent::SnapshotEnd { instrument });
+        }
+        self.market(MarketEvent::FrameEnd { venue_ms: 0 })
+    }
+
+    fn ack(&mut self, order: OrderHash) -> Vec<Action> {
+        self.hear(Event::Reply(ReplyEvent::Sent { order }));
+        self.hear(Event::Reply(ReplyEvent::Accepted { order, status: AckStatus::Live }))
+    }
+
+    fn trade(&mut self, n: u8, order: &Approved, qty: Qty, status: TradeStatus) -> Vec<Action> {
+        let i = order.intent();
+        self.hear(Event::User(UserEvent::Trade {
+            trade: TradeKey(u128::from(n)),
+            order: order.hash(),
+            instrument: i.instrument,
+            side: i.side,
+            qty,
+            notional: qty.notional_floor(i.price),
+            taker_curve: None,
+            status,
+        }))
+    }
+
+    fn idle(&mut self, ms: u64) -> Vec<Action> {
+        self.now += ms * 1_000_000;
+        self.hear(Event::Tick)
+    }
+}
+
+fn placed(actions: &[Action]) -> Vec<Approved> {
+    actions
+        .iter()
+        .filter_map(|a| match a {
+            Action::Place(a) => Some(*a),
+            _ => None,
+        })
+        .collect()
+}
+
+fn cancels(actions: &[Action]) -> Vec<OrderHash> {
+    actions
+        .iter()
+        .filter_map(|a| match a {
+            Action::Cancel { order, .. } => Some(*order),
+            _ => None,
+        })
+        .collect()
+}
+
+fn one_quote_a_side(desk: &mut Desk) -> (Approved, Approved) {
+    let quotes = placed(&desk.book(&[(4_800, 100)], &[(5_200, 100)]));
+    assert_eq!(quotes.len(), 2, "{quotes:?}");
+    (quotes[0], quotes[1])
+}
+
+#[test]
+fn a_flat_book_is_quoted_on_both_tokens_around_fair() {
+    let mut desk = Desk::open();
+    let (yes, no) = one_quote_a_side(&mut desk);
+    for quote in [&yes, &no] {
+        let i = quote.intent();
+        assert_eq!((i.side, i.price.units(), i.qty, i.post_only), (Side::Buy, 4_900, Qty::shares(50), true));
+        assert_eq!(i.purpose, Purpose::Quote);
+    }
+    assert_eq!((yes.intent().instrument, no.intent().instrument), (YES, NO));
+    assert_ne!(yes.hash(), no.hash());
+    assert!(yes.salt() < 1 << 53);
+}
+
+#[test]
+fn nothing_is_placed_until_the_streams_are_up() {
+    let mut desk = Desk::new(Params::default());
+    assert!(placed(&desk.book(&[(4_800, 100)], &[(5_200, 100)])).is_empty());
+    desk.hear(Event::User(UserEvent::Up));
+    assert!(placed(&desk.idle(0)).is_empty());
+    assert_eq!(placed(&desk.hear(Event::Reply(ReplyEvent::GatewayUp))).len(), 2);
+}
+
+#[test]
+fn nothing_is_placed_on_a_book_that_cannot_be_trusted() {
+    let mut desk = Desk::open();
+    assert!(placed(&desk.book(&[(5_200, 100)], &[(5_100, 100)])).is_empty());
+    assert!(placed(&desk.idle(10)).is_empty());
+}
+
+#[test]
+fn a_lost_feed_pulls_the_quotes() {
+    let mut desk = Desk::open();
+    let (yes, no) = one_quote_a_side(&mut desk);
+    desk.ack(yes.hash());
+    desk.ack(no.hash());
+    let actions = desk.market(MarketEvent::Gap { instrument: None, reason: GapReason::Disconnected });
+    assert_eq!(cancels(&actions), [yes.hash(), no.hash()]);
+}
+
+#[test]
+fn a_moved_book_moves_the_quotes_one_order_at_a_time() {
+    let mut desk = Desk::open();
+    let (yes, no) = one_quote_a_side(&mut desk);
+    desk.ack(yes.hash());
+    desk.ack(no.hash());
+    desk.now += 1_000_000_000;
+    let actions = desk.book(&[(5_000, 100)], &[(5_400, 100)]);
+    assert_eq!(cancels(&actions).len(), 2);
+    assert!(placed(&actions).is_empty(), "the old order is cancelled before the new one is sent");
+    // 0.51 for YES would meet our own 0.49 for NO, which still rests.
+    assert!(placed(&desk.hear(Event::Reply(ReplyEvent::Cancelled { order: yes.hash() }))).is_empty());
+    assert_eq!(desk.core.report().rejections, [("self_trade", 1)]);
+    let again = placed(&desk.hear(Event::Reply(ReplyEvent::Cancelled { order: no.hash() })));
+    assert_eq!(again.iter().map(|a| a.intent().price.units()).collect::<Vec<_>>(), [5_100, 4_700]);
+}
+
+#[test]
+fn a_fill_leans_the_price_and_the_lagging_leg_comes_first() {
+    let mut desk = Desk::open();
+    let (yes, no) = one_quote_a_side(&mut desk);
+    desk.ack(yes.hash());
+    desk.ack(no.hash());
+    let actions = desk.trade(1, &yes, Qty::shares(50), TradeStatus::Matched);
+    let quotes = placed(&actions);
+    assert_eq!(quotes.len(), 1, "the filled side is quoted again: {actions:?}");
+    assert_eq!((quotes[0].intent().instrument, quotes[0].intent().price.units()), (YES, 4_800), "leaning away");
+    // The other side's order stays: its price is the cap already.
+    assert!(cancels(&actions).is_empty());
+    let report = desk.core.report();
+    assert_eq!((report.fills.count, report.markets[0].position), (1, [Qty::shares(50), Qty::ZERO]));
+}
+
+#[test]
+fn a_settled_pair_is_merged_once() {
+    let mut desk = Desk::open();
+    let (yes, no) = one_quote_a_side(&mut desk);
+    desk.ack(yes.hash());
+    desk.ack(no.hash());
+    desk.trade(1, &yes, Qty::shares(50), TradeStatus::Confirmed);
+    let merge = Action::Merge { market: M, qty: Qty::shares(50) };
+    assert!(!desk.trade(2, &no, Qty::shares(50), TradeStatus::Mined).contains(&merge), "mined is not final");
+    assert!(desk.trade(2, &no, Qty::shares(50), TradeStatus::Confirmed).contains(&merge));
+    assert!(!desk.idle(100).contains(&merge));
+    desk.hear(Event::Reply(ReplyEvent::Merged { market: M, qty: Qty::shares(50) }));
+    let report = desk.core.report();
+    assert_eq!(report.markets[0].pair_pnl, Usdc::dollars(1));
+    assert_eq!((report.markets[0].pairs, report.pnl.equity_change), (Qty::shares(50), Usdc::dollars(1)));
+}
+
+#[test]
+fn play_that_stops_means_no_quotes() {
+    let mut desk = Desk::open();
+    let (yes, no) = one_quote_a_side(&mut desk);
+    desk.ack(yes.hash());
+    desk.ack(no.hash());
+    let phase = |phase| Event::Match(MatchEvent { phase, map: 1, score: [0, 0] });
+    assert_eq!(cancels(&desk.hear(phase(MatchPhase::Paused))).len(), 2);
+}
+
+#[test]
+fn an_order_without_an_answer_is_unknown_and_looked_up_and_never_sent_again() {
+    let mut desk = Desk::open();
+    let (yes, _) = one_quote_a_side(&mut desk);
+    desk.hear(Event::Reply(ReplyEvent::Sent { order: yes.hash() }));
+    desk.hear(Event::Reply(ReplyEvent::Unknown { order: yes.hash() }));
+    let actions = desk.idle(2_000);
+    assert!(actions.contains(&Action::Lookup { order: yes.hash() }));
+    assert!(placed(&actions).iter().all(|a| a.intent().instrument != YES), "one intent, one order");
+    assert_eq!(desk.core.report().orders.unresolved, 1);
+    // The first "not there" proves nothing.
+    desk.hear(Event::Reply(ReplyEvent::OrderStatus { order: yes.hash(), live: false, matched: None }));
+    assert_eq!(desk.core.report().orders.unresolved, 1);
+    desk.hear(Event::Reply(ReplyEvent::OrderStatus { order: yes.hash(), live: true, matched: None }));
+    assert_eq!(desk.core.report().orders.unresolved, 0);
+}
+
+#[test]
+fn a_stop_cancels_counts_and_finishes() {
+    let mut desk = Desk::open();
+    let (yes, no) = one_quote_a_side(&mut desk);
+    desk.ack(yes.hash());
+    desk.ack(no.hash());
+    assert!(desk.hear(Event::Control(ControlEvent::Stop)).contains(&Action::CancelAll));
+    for order in [yes.hash(), no.hash()] {
+        desk.hear(Event::User(UserEvent::Order { order, change: OrderChange::Cancelled, matched: None }));
+    }
+    assert!(desk.idle(100).contains(&Action::ReadCollateral));
+    let actions = desk.hear(Event::Reply(ReplyEvent::Collateral { cash: Usdc::dollars(1_000) }));
+    assert!(actions.contains(&Action::Finished { clean: true }));
+}
+
+#[test]
+fn a_stop_that_the_venue_does_not_answer_ends_unclean() {
+    let mut desk = Desk::open();
+    one_quote_a_side(&mut desk);
+    desk.hear(Event::Control(ControlEvent::Stop));
+    assert!(desk.idle(6_000).contains(&Action::Finished { clean: false }));
+}
+
+#[test]
+fn a_count_that_rounding_cannot_explain_is_an_error() {
+    let mut desk = Desk::open();
+    desk.market(MarketEvent::Resolved { market: M, payout: Payout::Half });
+    assert!(desk.idle(100).contains(&Action::ReadCollateral));
+    let actions = desk.hear(Event::Reply(ReplyEvent::Collateral { cash: Usdc(1_000_000_100) }));
+    assert!(actions.contains(&Action::Finished { clean: false }));
+    assert_eq!(desk.core.report().kill_switch, Some("accounts"));
+}
+
+#[test]
+fn the_kill_switch_cancels_and_nothing_leaves_after_it() {
+    let mut desk = Desk::open();
+    one_quote_a_side(&mut desk);
+    let kill = Event::Control(ControlEvent::Kill(crate::types::event::KillReason::Manual));
+    assert!(desk.hear(kill).contains(&Action::CancelAll));
+    for _ in 0..50 {
+        assert!(placed(&desk.idle(100)).is_empty());
+        assert!(placed(&desk.book(&[(4_000, 100)], &[(4_400, 100)])).is_empty());
+    }
+}
+
+#[test]
+fn worst_case_stays_within_the_market_s_limit_whatever_fills() {
+    let mut desk = Desk::open();
+    let limit = Params::default().risk.market_usdc;
+    let mut n = 0;
+    let mut quotes = placed(&desk.book(&[(4_800, 100)], &[(5_200, 100)]));
+    // Only the first outcome ever fills: the worst that can happen to a pair maker.
+    for _ in 0..100 {
+        n += 1;
+        let Some(at) = quotes.iter().position(|q| q.intent().instrument == YES) else { break };
+        let quote = quotes.swap_remove(at);
+        desk.ack(quote.hash());
+        quotes.extend(placed(&desk.trade(n, &quote, quote.intent().qty, TradeStatus::Matched)));
+        let spent = -desk.core.report().markets[0].pnl;
+        assert!(spent <= limit);
+    }
+    let held = desk.core.report().markets[0].position[0];
+    assert!(held >= Qty::shares(100) && held <= Qty::shares(150), "{held}");
+}
+
+#[test]
+fn every_part_of_the_state_is_in_the_hash() {
+    let mut desk = Desk::open();
+    let (yes, _) = one_quote_a_side(&mut desk);
+    let base = desk.core.state_hash();
+    assert_eq!(base, desk.core.state_hash());
+    let mut seen = vec![base];
+    let mut changed = |desk: &Desk, what: &str| {
+        let hash = desk.core.state_hash();
+        assert!(!seen.contains(&hash), "{what} is not in the hash");
+        seen.push(hash);
+    };
+    desk.core.flip_level(YES);
+    changed(&desk, "a level");
+    desk.core.flip_order(&yes.hash());
+    changed(&desk, "an order");
+    desk.core.flip_ledger();
+    changed(&desk, "a ledger entry");
+    desk.core.flip_breaker(M);
+    changed(&desk, "a breaker");
+}
