@@ -17,7 +17,7 @@ pub use parse::engine_key;
 pub use values::{Cores, Span};
 
 use crate::{
-    engine::Params,
+    strategies::Params,
     types::{Address, ConditionId, market::SignatureType},
 };
 

@@ -15,7 +15,8 @@ use serde::Serialize;
 
 use crate::{
     cold::journal::{Damage, End, Entry, Reader},
-    engine::{Actions, Engine, Params},
+    engine::Actions,
+    strategies::{self, Core, Params},
     types::Sequenced,
 };
 
@@ -94,7 +95,7 @@ pub fn replay(dir: &Path, params: Option<&Params>) -> Result<Verdict, Damage> {
     // A journal is input: whatever its events make the engine do ends in a sentence, never in a crash of ours.
     let mut at = 0;
     let run = catch_unwind(AssertUnwindSafe(|| {
-        let mut twin = Twin::new(Engine::new(&header.universe, given));
+        let mut twin = Twin::new(strategies::core(&header.universe, given));
         let difference = loop {
             let entry = match reader.next() {
                 Ok(Some(entry)) => entry,
@@ -139,7 +140,7 @@ pub fn replay(dir: &Path, params: Option<&Params>) -> Result<Verdict, Damage> {
 
 /// The recomputing engine, and what it asked for that the journal has not confirmed yet.
 struct Twin {
-    engine: Engine,
+    engine: Core,
     last: u64,
     events: u64,
     actions: u64,
@@ -149,7 +150,7 @@ struct Twin {
 }
 
 impl Twin {
-    fn new(engine: Engine) -> Self {
+    fn new(engine: Core) -> Self {
         Self { engine, last: 0, events: 0, actions: 0, checkpoints: 0, out: Actions::new(), waiting: VecDeque::new() }
     }
 
@@ -223,12 +224,9 @@ impl Twin {
 
 /// Name of a recorded action, by its encoding's first byte: the variants of `engine::Action` in order.
 fn kind(bytes: &[u8]) -> &'static str {
-    const KINDS: [&str; 6] = ["Place", "Cancel", "CancelAll", "Lookup", "Merge", "Resync"];
-    match bytes.first() {
-        Some(&b) if usize::from(b) < KINDS.len() => KINDS[usize::from(b)],
-        Some(6) => "Finished",
-        _ => "an unknown action",
-    }
+    const KINDS: [&str; 8] =
+        ["Place", "Cancel", "CancelAll", "Lookup", "Merge", "ReadCollateral", "Resync", "Finished"];
+    bytes.first().and_then(|b| KINDS.get(usize::from(*b))).copied().unwrap_or("an unknown action")
 }
 
 /// Every key whose value differs between two sets of parameters.
@@ -283,6 +281,7 @@ mod tests {
             (Action::CancelAll, "CancelAll"),
             (Action::Lookup { order }, "Lookup"),
             (Action::Merge { market: MarketIx(0), qty: Qty::ONE }, "Merge"),
+            (Action::ReadCollateral, "ReadCollateral"),
             (Action::Resync { instrument: InstrumentIx(0) }, "Resync"),
             (Action::Finished { clean: true }, "Finished"),
         ];

@@ -2,7 +2,7 @@
 
 use polyloly_fast::{
     config::{Config, DEFAULT_TOML, Mode, is_development_address},
-    types::{Address, market::SignatureType},
+    types::{Address, Usdc, market::SignatureType},
 };
 
 fn problems(text: &str) -> Vec<(String, String, String)> {
@@ -31,8 +31,6 @@ fn the_default_file_explains_every_key() {
     let written: toml::Table = toml::from_str(DEFAULT_TOML).unwrap();
     let mut known = toml::Table::try_from(Config::default()).unwrap();
     let mut strategy = toml::Table::new();
-    known.insert("risk".into(), toml::Table::new().into());
-    strategy.insert("pair".into(), toml::Table::new().into());
     for (name, value) in toml::Table::try_from(Config::default().engine).unwrap() {
         if name == "risk" {
             known.insert(name, value)
@@ -59,6 +57,11 @@ fn values_are_read() {
         [account]
         signature_type = 2
         funder = "0x90f79bf6eb2c4f870365e785982e1f101e93b906"
+        [risk]
+        order_usdc = 12.5
+        market_usdc = "100.25"
+        [strategy.pair]
+        enabled = false
         [markets]
         conditions = ["0x0707070707070707070707070707070707070707070707070707070707070707"]
         "#,
@@ -70,6 +73,9 @@ fn values_are_read() {
     assert_eq!(config.topology.cores.0, [2, 3, 4, 5]);
     assert_eq!(config.account.signature_type, SignatureType::PolyGnosisSafe);
     assert_eq!(config.markets.conditions.len(), 1);
+    assert_eq!(config.engine.risk.order_usdc, Usdc(12_500_000));
+    assert_eq!(config.engine.risk.market_usdc, Usdc(100_250_000));
+    assert!(!config.engine.pair.enabled);
     assert_eq!(config.run.seed, Config::default().run.seed, "what is left out stays as it was");
 }
 
@@ -101,6 +107,17 @@ fn what_is_wrong_is_named_with_what_is_right() {
         ("[log]\nlevel = \"loud\"", "log.level", "\"loud\"", "`debug`"),
         ("[health]\nlisten = \"here\"", "health.listen", "\"here\"", "default is"),
         ("mode = \"paper\"", "markets.conditions", "[]", "at least one market"),
+        ("[risk]\norder_usdc = 0", "risk.order_usdc", "0", "more than 0 pUSD"),
+        ("[risk]\norder_usdc = -1", "risk.order_usdc", "-1", "more than 0 pUSD"),
+        ("[risk]\norder_usdc = \"-1\"", "risk.order_usdc", "-1", "more than 0 pUSD"),
+        ("[risk]\norder_usdc = \"lots\"", "risk.order_usdc", "\"lots\"", "pUSD"),
+        ("[risk]\norder_usdc = 0.0000001", "risk.order_usdc", "1e-7", "six decimals"),
+        ("[risk]\norder_usdc = 600", "risk.order_usdc", "600", "at most risk.market_usdc"),
+        ("[risk]\norders_per_s = -1", "risk.orders_per_s", "-1", "must not be negative; the default is 30"),
+        ("[risk]\nmarkt_usdc = 1", "risk.markt_usdc", "1", "did you mean `risk.market_usdc`?"),
+        ("[strategy.pair]\nquote_shares = 0", "strategy.pair.quote_shares", "0", "5 to 100000"),
+        ("[strategy.pair]\nquote_share = 9", "strategy.pair.quote_share", "9", "`strategy.pair.quote_shares`"),
+        ("[strategy.pairs]\nttl_s = 9", "strategy.pairs", "{\"ttl_s\":9}", "did you mean `strategy.pair`?"),
         ("[journal]\nsegment_mib = 0", "journal.segment_mib", "0", "1 to 1024"),
     ];
     for (text, key, value, words) in table {

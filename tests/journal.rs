@@ -7,7 +7,8 @@ use std::{
 
 use polyloly_fast::{
     cold::journal::{Damage, End, Entry, Flaw, Header, Reader, Record, Unclean, Writer},
-    engine::{Action, Params},
+    engine::Action,
+    strategies::Params,
     types::{
         Account, Address, ConditionId, Event, InstrumentIx, MarketSpec, Nanos, OrderHash, Price, Qty, Sequenced, Stamp,
         TickSize, TokenId, Universe, Usdc,
@@ -43,7 +44,7 @@ fn header() -> Header {
         exchange: Exchange::V2,
         tick: TickSize::Cent,
         min_size: Qty::shares(5),
-        fee: FeeSchedule { rate_ppm: 50_000, exponent: 1 },
+        fee: FeeSchedule { rate_ppm: 50_000 },
         hold_ms: 1_000,
         clear_on_start: true,
         game_start: Some(Nanos(1)),
@@ -197,7 +198,7 @@ fn every_flipped_bit_is_noticed() {
 fn every_flipped_byte_of_a_rotated_or_crashed_journal_is_noticed() {
     for (name, close) in [("flip-rotated", true), ("flip-crashed", false)] {
         let dir = Scratch::new(name);
-        let writer = write(&dir.0, 150, 4 << 10);
+        let writer = write(&dir.0, 120, 4 << 10);
         if close {
             writer.close(true).unwrap();
         }
@@ -207,7 +208,9 @@ fn every_flipped_byte_of_a_rotated_or_crashed_journal_is_noticed() {
         assert!(files.len() > 1);
         for file in files {
             let whole = fs::read(&file).unwrap();
-            for at in 0..whole.len() {
+            let used = whole.iter().rposition(|b| *b != 0).unwrap();
+            // The zeros of a preallocated tail are all alike: every seventh will do.
+            for at in (0..whole.len()).filter(|at| *at < used + 64 || at % 7 == 0) {
                 let mut bytes = whole.clone();
                 bytes[at] ^= 1 << (at % 8);
                 fs::write(&file, &bytes).unwrap();

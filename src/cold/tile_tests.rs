@@ -6,8 +6,9 @@ use crate::{
         journal::{End, Header, Reader},
         progress::Style,
     },
-    engine::{Action, Params},
+    engine::Action,
     stage::ring::{Tx, ring},
+    strategies::Params,
     types::{
         Account, Address, Event, Sequenced, Universe,
         event::{ReplyEvent, UserEvent},

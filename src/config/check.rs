@@ -71,6 +71,9 @@ pub(super) fn values(c: &Config) -> Vec<Problem> {
         }
         _ => {}
     }
+    if let Err(bad) = c.engine.validate() {
+        found.extend(bad.into_iter().map(|b| Problem::new(b.key, b.value, format!("must be {}", b.right))));
+    }
     found
 }
 

@@ -3,7 +3,7 @@
 use toml::{Table, Value};
 
 use super::{Config, Problem};
-use crate::engine::Params;
+use crate::strategies::Params;
 
 /// The key in the file of a field of [`Params`]: `risk.x` stays, `pair.x` is `strategy.pair.x`.
 pub fn engine_key(field: &str) -> String {
@@ -37,7 +37,6 @@ pub(super) fn known() -> Table {
     for (name, value) in Table::try_from(Params::default()).unwrap_or_default() {
         if name == "risk" { risk = value } else { drop(strategy.insert(name, value)) }
     }
-    strategy.entry("pair").or_insert_with(|| Value::Table(Table::new()));
     table.insert("risk".into(), risk);
     table.insert("strategy".into(), Value::Table(strategy));
     table
@@ -53,8 +52,6 @@ fn build(mut table: Table) -> Result<Config, String> {
     if let Some(risk) = table.remove("risk") {
         engine.insert("risk".into(), risk);
     }
-    // A section without keys is none of the engine's.
-    engine.retain(|_, value| value.as_table().is_none_or(|t| !t.is_empty()));
     let engine = engine.try_into().map_err(text)?;
     let config: Config = table.try_into().map_err(text)?;
     Ok(Config { engine, ..config })
@@ -88,6 +85,8 @@ fn keep_known(given: &mut Table, known: &Table, all: &Table, path: &str, problem
                 keep_known(given, known, all, &full, problems);
                 true
             }
+            // Money is a text, so that it is exact; a plain number is understood as well.
+            (Some(Value::String(_)), Value::Integer(_) | Value::Float(_)) if key.ends_with("_usdc") => true,
             (Some(Value::Float(_)), Value::Integer(_)) => true,
             (Some(right), value) if !right.same_type(value) => {
                 let why = format!("must be {}, such as {}", article(right), show(right));

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::{
-    engine::Params,
+    strategies::Params,
     types::{Nanos, Universe},
 };
 
