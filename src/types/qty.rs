@@ -57,7 +57,7 @@ fn write_micro(f: &mut fmt::Formatter<'_>, negative: bool, micro: u64) -> fmt::R
     write!(f, "{sign}{whole}.{frac:0width$}")
 }
 
-/// For people's formats a decimal text, as on the wire; whole and decimal numbers are read as well. Otherwise the integer.
+/// For people's formats a decimal text, as on the wire, and plain numbers are read as well. Otherwise the integer.
 macro_rules! decimal_for_people {
     ($name:ident, $int:ty, $expected:literal) => {
         impl Serialize for $name {
