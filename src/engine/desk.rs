@@ -480,6 +480,7 @@ impl Desk {
         report::Market {
             slug: self.universe.market(m).slug.clone(),
             position: a.position,
+            value: a.value,
             bought: a.bought,
             sold: a.sold,
             fills: a.fills,

@@ -177,6 +177,8 @@ struct Account {
 pub struct AccountView {
     /// Shares held.
     pub position: [Qty; 2],
+    /// What they are worth at the mark.
+    pub value: Usdc,
     /// Shares bought.
     pub bought: [Qty; 2],
     /// Shares sold.
@@ -599,8 +601,10 @@ impl Ledger {
         let position = each(|h| h.qty);
         let held = position[0].min(position[1]);
         let held_cost: Usdc = a.holdings.iter().map(|h| h.cost_of(held)).sum();
+        let value: Usdc = a.holdings.iter().map(Holding::value).sum();
         AccountView {
             position,
+            value,
             bought: each(|h| h.bought),
             sold: each(|h| h.sold),
             fills: [a.holdings[0].fills, a.holdings[1].fills],
@@ -608,7 +612,7 @@ impl Ledger {
             merged: a.merged,
             unpaired: a.unpaired + (position[0].max(position[1]) - held),
             pair_pnl: a.pair_pnl + Usdc(held.0 as i64) - held_cost,
-            pnl: a.cash + a.holdings.iter().map(Holding::value).sum(),
+            pnl: a.cash + value,
             fees: a.fees,
             payout: a.payout,
         }

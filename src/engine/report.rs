@@ -104,6 +104,8 @@ pub struct Market {
     pub slug: String,
     /// Shares held of each outcome.
     pub position: [Qty; 2],
+    /// What they are worth at the mark.
+    pub value: Usdc,
     /// Shares bought of each outcome in the whole run.
     pub bought: [Qty; 2],
     /// Shares sold of each outcome in the whole run.

@@ -1,0 +1,177 @@
+//! Makes every tile of a run, wires them, and starts their threads.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+
+use super::{Refused, logs_on_stderr, place::Place};
+use crate::{
+    cold::{
+        self, ColdTile, Slot,
+        health::Server,
+        journal::{Header, Writer},
+        progress::{Progress, Style},
+    },
+    config::Config,
+    engine::sign::{OrderSigner, WalletSigner},
+    feeds::{FeedTile, Shared, market::MarketFeed, socket::SocketConfig, sports::SportsFeed, user::UserFeed},
+    gateway::{GatewayConfig, GatewayTile, merge::Merger},
+    hot::{self, HotConfig, HotStatus, HotTile},
+    stage::{
+        Control, Running, Stage,
+        counters::Counters,
+        endpoint::Endpoint,
+        spawn,
+        wiring::{FeedEnds, Wiring, instruments_of},
+    },
+    sys::tsc::Clock,
+    topology::{Plan, Tile},
+    types::market::SignatureType,
+    wire::sports::Game,
+};
+
+/// A `PING` is sent this often on the market and user channels.
+/// Source: docs/PROTOCOL.md "market channel".
+const PING_NS: u64 = 10_000_000_000;
+/// A socket without any frame for this long is dead.
+const STALE_NS: u64 = 30_000_000_000;
+
+/// A run in progress.
+pub(super) struct Session {
+    /// Stop, end, failures.
+    pub control: Arc<Control>,
+    /// What the engine says of itself.
+    pub status: Arc<HotStatus>,
+    /// Where HTTP is served.
+    pub health: Option<SocketAddr>,
+    /// Absolute path of the journal.
+    pub journal: Option<PathBuf>,
+    outcome: Slot<cold::Outcome>,
+    running: Running,
+}
+
+impl Session {
+    /// Opens the journal and the health server, makes the tiles and starts them.
+    pub fn start(config: &Config, place: &Place, plan: &Plan, run_id: &str) -> Result<Self, Refused> {
+        let control = Arc::new(Control::default());
+        let counters = Arc::new(Counters::default());
+        let status = Arc::new(HotStatus::default());
+        let (board, outcome) = (Slot::new(), Slot::new());
+        let clock = Clock::new();
+
+        let header = Header {
+            run_id: run_id.into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            mode: config.mode.as_str().into(),
+            seed: config.run.seed,
+            started: clock.now().wall,
+            universe: (*place.universe).clone(),
+            params: config.engine.clone(),
+        };
+        let dir = config.journal_dir(run_id);
+        let writer = Writer::create(&dir, &header, config.journal.segment_mib << 20)
+            .map_err(|e| Refused::failed(format!("{e}; journal.dir says where journals go")))?;
+        let journal = std::path::absolute(writer.dir()).ok();
+        let server = Server::listen(config.health.listen).map_err(Refused::failed)?;
+        let health = Some(server.address());
+
+        let wiring = Wiring::new(plan.feed_tiles());
+        let rings = wiring.stats.clone();
+        let mut tiles: Vec<(Tile, Box<dyn Stage>)> = Vec::new();
+        let feeds = wiring.feeds.len();
+        for (n, ends) in wiring.feeds.into_iter().enumerate() {
+            tiles.push((Tile::Feed(n), Box::new(feed_tile(place, n, feeds, ends, &clock, &counters))));
+        }
+        let hot = HotConfig {
+            universe: Arc::clone(&place.universe),
+            params: config.engine.clone(),
+            signer: OrderSigner::new(place.key.clone()),
+            run_tag: run_tag()?,
+            cash: place.cash,
+            dry_run: config.run.dry_run,
+            board: board.clone(),
+        };
+        tiles.push((Tile::Hot, Box::new(HotTile::new(hot, wiring.hot, &control, &counters, &status))));
+        let gateway = GatewayConfig {
+            endpoint: place.orders.clone(),
+            connections: config.gateway.connections as usize,
+            auth: place.auth(),
+            api_key: place.credentials.api_key.clone(),
+            universe: Arc::clone(&place.universe),
+            merger: merger(place),
+            heartbeat: true,
+        };
+        tiles.push((Tile::Gateway, Box::new(GatewayTile::new(gateway, wiring.gateway, &control, &counters))));
+        let mut to_engine = wiring.cold.control;
+        let parts = cold::Parts {
+            version: env!("CARGO_PKG_VERSION"),
+            run_id: run_id.into(),
+            records: wiring.cold.journal,
+            samples: wiring.cold.samples,
+            status: board,
+            counters,
+            rings,
+            journal: Some(writer),
+            sync_every_ns: config.journal.sync_ms * 1_000_000,
+            health: Some(server),
+            progress: Progress::new(Style::for_stderr(logs_on_stderr(config))),
+            tell: Box::new(move |event| to_engine.push(event).is_ok()),
+            outcome: outcome.clone(),
+        };
+        tiles.push((Tile::Cold, Box::new(ColdTile::new(parts))));
+        let running = spawn(plan, tiles, &control).map_err(Refused::failed)?;
+        Ok(Self { control, status, health, journal, outcome, running })
+    }
+
+    /// True when every thread has ended.
+    pub fn is_finished(&self) -> bool {
+        self.running.is_finished()
+    }
+
+    /// Waits for every thread; returns what the engine and the cold tile have to say.
+    pub fn join(self) -> (Option<hot::Outcome>, cold::Outcome) {
+        self.running.join();
+        (self.status.outcome.get().cloned(), self.outcome.take().unwrap_or_default())
+    }
+}
+
+fn socket(endpoint: &Endpoint, ping_every_ns: u64) -> SocketConfig {
+    SocketConfig { endpoint: endpoint.clone(), ping_every_ns, stale_after_ns: STALE_NS, silent_after_ns: 0 }
+}
+
+fn feed_tile(
+    place: &Place,
+    n: usize,
+    feeds: usize,
+    ends: FeedEnds,
+    clock: &Clock,
+    counters: &Arc<Counters>,
+) -> FeedTile {
+    let FeedEnds { market, resync, samples, user, matches } = ends;
+    let seed = clock.cycles().0.wrapping_add(n as u64);
+    let universe = &place.universe;
+    let mine = instruments_of(n, feeds, universe.markets.len());
+    let user = user.map(|events| {
+        UserFeed::new(socket(&place.user, PING_NS), universe, place.credentials.clone(), events, seed ^ 1)
+    });
+    let sports = matches.zip(place.sports.as_ref()).and_then(|(events, endpoint)| {
+        let teams = universe.markets.first()?.outcomes.clone();
+        Some(SportsFeed::new(socket(endpoint, 0), Game { id: None, teams }, events, seed ^ 2))
+    });
+    FeedTile {
+        market: Some(MarketFeed::new(socket(&place.market, PING_NS), universe, mine, market, resync, seed)),
+        user,
+        sports,
+        shared: Shared { clock: clock.clone(), samples, counters: Arc::clone(counters) },
+    }
+}
+
+/// Only deposit wallets can merge through the relayer in this version.
+fn merger(place: &Place) -> Option<Merger> {
+    (place.universe.account.signature_type == SignatureType::Poly1271).then(|| {
+        Merger::new(place.relayer.clone(), Vec::new(), WalletSigner::new(place.key.clone()), &place.universe)
+    })
+}
+
+/// 21 random bits.
+fn run_tag() -> Result<u32, Refused> {
+    getrandom::u32().map(|v| v & 0x1f_ffff).map_err(|e| Refused::failed(format!("no randomness: {e}")))
+}
