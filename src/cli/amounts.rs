@@ -48,9 +48,11 @@ impl Line {
     /// The amounts of the order that it describes. Errors: the text says what is wrong with which field.
     /// Source: docs/PROTOCOL.md "amounts".
     pub fn amounts(&self) -> Result<Amounts, String> {
-        let tick = TickSize::parse(self.tick_size.bytes())
-            .ok_or_else(|| format!("tickSize {:?} is none of 0.1, 0.01, 0.005, 0.0025, 0.001, 0.0001", self.tick_size.0))?;
-        let side = Side::parse(self.side.bytes()).ok_or_else(|| format!("side {:?} is not BUY or SELL", self.side.0))?;
+        let tick = TickSize::parse(self.tick_size.bytes()).ok_or_else(|| {
+            format!("tickSize {:?} is none of 0.1, 0.01, 0.005, 0.0025, 0.001, 0.0001", self.tick_size.0)
+        })?;
+        let side =
+            Side::parse(self.side.bytes()).ok_or_else(|| format!("side {:?} is not BUY or SELL", self.side.0))?;
         let market = match self.kind.as_str() {
             "limit" => false,
             "market" => true,

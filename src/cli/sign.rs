@@ -181,9 +181,7 @@ pub fn run(args: Args) -> ExitCode {
     for line in std::io::stdin().lock().split(b'\n') {
         let answer = match line {
             Ok(line) if line.trim_ascii().is_empty() => continue,
-            Ok(line) => {
-                serde_json::from_slice::<Line>(&line).map_err(|e| e.to_string()).and_then(|l| l.sign(&signer))
-            }
+            Ok(line) => serde_json::from_slice::<Line>(&line).map_err(|e| e.to_string()).and_then(|l| l.sign(&signer)),
             Err(e) => Err(e.to_string()),
         };
         failed |= answer.is_err();

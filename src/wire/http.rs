@@ -14,14 +14,7 @@ const HEADERS_MAX: usize = 64;
 
 /// Appends a request. `target`: path and query. `headers`: whole lines, each ended by CR LF, such as those of
 /// `wire::auth`. A body is JSON; its length is always sent with it.
-pub fn write_request(
-    out: &mut Vec<u8>,
-    method: &str,
-    target: &str,
-    host: &str,
-    headers: &[u8],
-    body: Option<&[u8]>,
-) {
+pub fn write_request(out: &mut Vec<u8>, method: &str, target: &str, host: &str, headers: &[u8], body: Option<&[u8]>) {
     for part in [method, " ", target, " HTTP/1.1\r\nHost: ", host, "\r\n"] {
         out.extend_from_slice(part.as_bytes());
     }
@@ -286,14 +279,14 @@ mod tests {
         Ok(response.map(|r| (r.status, r.body.to_vec(), r.used, r.keep_alive, r.json)))
     }
 
-    const PLAIN: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: 2\r\n\r\n{}";
-    const CHUNKED: &[u8] = b"HTTP/1.1 400 Bad\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n00A;x=y\r\n0123456789\r\n0\r\nT: v\r\n\r\n";
+    const PLAIN: &[u8] =
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: 2\r\n\r\n{}";
+    const CHUNKED: &[u8] =
+        b"HTTP/1.1 400 Bad\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n00A;x=y\r\n0123456789\r\n0\r\nT: v\r\n\r\n";
 
     #[test]
     fn answers_are_whole_only_at_their_last_byte() {
-        for (bytes, status, body, json) in
-            [(PLAIN, 200, &b"{}"[..], true), (CHUNKED, 400, b"abc0123456789", false)]
-        {
+        for (bytes, status, body, json) in [(PLAIN, 200, &b"{}"[..], true), (CHUNKED, 400, b"abc0123456789", false)] {
             for cut in 0..bytes.len() {
                 assert_eq!(parse(&bytes[..cut], false), Ok(None), "cut at {cut}");
                 assert_eq!(parse(&bytes[..cut], true), Err(HttpError::Truncated), "closed at {cut}");
@@ -324,7 +317,11 @@ mod tests {
             ("HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", false, Err(HttpError::Framing)),
             ("HTTP/1.1 200 OK\r\nContent-Length: 101\r\n\r\n", false, Err(HttpError::BodyTooBig)),
             ("HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n", false, Err(HttpError::Framing)),
-            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n", false, Err(HttpError::BodyTooBig)),
+            (
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n",
+                false,
+                Err(HttpError::BodyTooBig),
+            ),
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc", false, Err(HttpError::Malformed)),
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", false, Err(HttpError::Malformed)),
             ("HTTP/1.1 101 Switching\r\n\r\n", false, Err(HttpError::Framing)),

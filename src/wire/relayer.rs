@@ -103,9 +103,7 @@ pub fn submit_wallet_batch(
 ) -> Vec<u8> {
     let calls: Vec<_> = calls
         .iter()
-        .map(|c| {
-            json!({"target": address_text(&c.target), "value": c.value.to_string(), "data": hex_text(&c.data)})
-        })
+        .map(|c| json!({"target": address_text(&c.target), "value": c.value.to_string(), "data": hex_text(&c.data)}))
         .collect();
     let body = json!({
         "type": "WALLET",

@@ -70,7 +70,9 @@ impl ReplyParser {
                 reply => Some(reply),
             }
         };
-        let same = if json { self.reader.read(body, read).unwrap_or(Some(OrderReply::Unknown)) } else {
+        let same = if json {
+            self.reader.read(body, read).unwrap_or(Some(OrderReply::Unknown))
+        } else {
             Some(OrderReply::Unknown)
         };
         if let Some(reply) = same {
@@ -189,9 +191,9 @@ pub fn refusal(status: u16, code: &[u8], text: &[u8]) -> Option<RejectReason> {
     let said = REFUSALS.iter().find(|(t, _)| contains(code, t) || contains(text, t)).map(|(_, reason)| *reason);
     match status {
         // Of the 5xx only the announced modes are refusals; the rest may have been submitted.
-        500.. => said.flatten().filter(|r| {
-            status == 503 && matches!(r, RejectReason::PostOnlyMode | RejectReason::Disabled)
-        }),
+        500.. => {
+            said.flatten().filter(|r| status == 503 && matches!(r, RejectReason::PostOnlyMode | RejectReason::Disabled))
+        }
         401 => Some(RejectReason::Auth),
         403 | 425 => Some(RejectReason::Disabled),
         429 => Some(RejectReason::RateLimited),
@@ -288,7 +290,11 @@ mod tests {
             (400, "invalid expiration", Some(Other)),
             (400, "order_version_mismatch", Some(Version)),
             (400, "order couldn't be fully filled. FOK orders are fully filled or killed.", Some(NotFilled)),
-            (400, "no orders found to match with FAK order. FAK orders are partially filled or killed if no match is found.", Some(NotFilled)),
+            (
+                400,
+                "no orders found to match with FAK order. FAK orders are partially filled or killed if no match is found.",
+                Some(NotFilled),
+            ),
             (400, "order match delayed due to market conditions", None),
             (400, "the market is not yet ready to process new orders", Some(MarketClosed)),
             (400, "the orderbook 123 does not exist", Some(MarketClosed)),
@@ -303,7 +309,11 @@ mod tests {
             (500, "Internal server error", None),
             (502, "not enough balance", None),
             (503, "Trading is currently disabled. Check polymarket.com for updates", Some(Disabled)),
-            (503, "Trading is currently cancel-only. New orders are not accepted, but cancels are allowed.", Some(Disabled)),
+            (
+                503,
+                "Trading is currently cancel-only. New orders are not accepted, but cancels are allowed.",
+                Some(Disabled),
+            ),
             (503, "post-only mode: only post-only orders and cancels are allowed", Some(PostOnlyMode)),
             (503, "upstream", None),
         ] {

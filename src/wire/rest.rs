@@ -173,11 +173,7 @@ pub fn open_order(status: u16, body: &[u8]) -> Result<Option<OpenOrder>, RestErr
 /// A page of `GET /data/trades`: our fills go to `sink` by the same rules as those of the user channel.
 /// Gives the cursor of the next page. Errors: `sink` may have heard earlier rows of this page; it hears them again
 /// when the page is read again, and fills are told apart by (trade, order).
-pub fn trades(
-    body: &[u8],
-    parser: &mut UserParser,
-    sink: &mut impl FnMut(Event),
-) -> Result<Option<String>, RestError> {
+pub fn trades(body: &[u8], parser: &mut UserParser, sink: &mut impl FnMut(Event)) -> Result<Option<String>, RestError> {
     let page: RawPage<serde_json::Value> = shape(body)?;
     for row in page.data.unwrap_or_default() {
         let mut text = row.to_string().into_bytes();
