@@ -33,7 +33,8 @@ fn every_row_of_every_file() {
 
 /// Copies the vectors, lets `change` spoil one document, and gives the files in which a difference is then found.
 fn spoiled(file: &str, change: impl FnOnce(&mut Value)) -> Vec<String> {
-    let dir = std::env::temp_dir().join(format!("polyloly-vectors-{}-{:?}", std::process::id(), std::thread::current().id()));
+    let dir =
+        std::env::temp_dir().join(format!("polyloly-vectors-{}-{:?}", std::process::id(), std::thread::current().id()));
     fs::create_dir_all(&dir).unwrap();
     for entry in fs::read_dir(fixtures()).unwrap() {
         let path = entry.unwrap().path();
@@ -84,7 +85,10 @@ fn every_compared_field_is_compared() {
         ("l1_auth.json", &["/vectors/0/signature", "/vectors/5/headers/POLY_NONCE", "/vectors/2/timestamp"]),
         ("l2_hmac.json", &["/vectors/0/signature", "/vectors/13/body", "/vectors/4/method"]),
         ("book_hash.json", &["/vectors/1/sha1", "/vectors/1/preimage", "/vectors/8/book/neg_risk"]),
-        ("fees.json", &["/vectors/0/fee5_halfEven", "/vectors/0/fee5_down", "/vectors/3/buyerPays", "/vectors/3/sellerReceives"]),
+        (
+            "fees.json",
+            &["/vectors/0/fee5_halfEven", "/vectors/0/fee5_down", "/vectors/3/buyerPays", "/vectors/3/sellerReceives"],
+        ),
         ("relayer.json", &["/calls/1/data", "/transactions/2/digest", "/transactions/2/submitBody/nonce"]),
     ] {
         for pointer in pointers {

@@ -155,15 +155,32 @@ const KINDS: &[Kind] = &[
         name: "market.book",
         is: |v| event_type(v) == "book" || (event_type(v).is_empty() && has(v, &["asset_id", "bids", "asks"])),
         understand: market,
-        reads: &["event_type", "asset_id", "token_id", "timestamp", "tick_size", "bids[].price", "bids[].size", "asks[].price", "asks[].size"],
+        reads: &[
+            "event_type",
+            "asset_id",
+            "token_id",
+            "timestamp",
+            "tick_size",
+            "bids[].price",
+            "bids[].size",
+            "asks[].price",
+            "asks[].size",
+        ],
     },
     Kind {
         name: "market.price_change",
         is: |v| event_type(v) == "price_change",
         understand: market,
         reads: &[
-            "event_type", "timestamp", "price_changes[].asset_id", "price_changes[].token_id", "price_changes[].price",
-            "price_changes[].size", "price_changes[].side", "price_changes[].best_bid", "price_changes[].best_ask",
+            "event_type",
+            "timestamp",
+            "price_changes[].asset_id",
+            "price_changes[].token_id",
+            "price_changes[].price",
+            "price_changes[].size",
+            "price_changes[].side",
+            "price_changes[].best_bid",
+            "price_changes[].best_ask",
         ],
     },
     Kind {
@@ -188,7 +205,17 @@ const KINDS: &[Kind] = &[
         name: "market.market_resolved",
         is: |v| event_type(v) == "market_resolved",
         understand: market,
-        reads: &["event_type", "market", "timestamp", "winning_asset_id", "winning_token_id", "winning_outcome", "assets_ids[]", "asset_ids[]", "token_ids[]"],
+        reads: &[
+            "event_type",
+            "market",
+            "timestamp",
+            "winning_asset_id",
+            "winning_token_id",
+            "winning_outcome",
+            "assets_ids[]",
+            "asset_ids[]",
+            "token_ids[]",
+        ],
     },
     Kind {
         name: "market.new_market",
@@ -198,18 +225,49 @@ const KINDS: &[Kind] = &[
     },
     Kind {
         name: "user.order",
-        is: |v| event_type(v) == "order" || (event_type(v).is_empty() && ["PLACEMENT", "UPDATE", "CANCELLATION"].contains(&v["type"].as_str().unwrap_or(""))),
+        is: |v| {
+            event_type(v) == "order"
+                || (event_type(v).is_empty()
+                    && ["PLACEMENT", "UPDATE", "CANCELLATION"].contains(&v["type"].as_str().unwrap_or("")))
+        },
         understand: user_order,
-        reads: &["event_type", "type", "id", "status", "size_matched", "market", "asset_id", "side", "price", "original_size", "order_type", "expiration"],
+        reads: &[
+            "event_type",
+            "type",
+            "id",
+            "status",
+            "size_matched",
+            "market",
+            "asset_id",
+            "side",
+            "price",
+            "original_size",
+            "order_type",
+            "expiration",
+        ],
     },
     Kind {
         name: "user.trade",
         is: |v| event_type(v) == "trade" || (event_type(v).is_empty() && has(v, &["taker_order_id", "maker_orders"])),
         understand: user_trade,
         reads: &[
-            "event_type", "type", "id", "status", "owner", "asset_id", "side", "size", "price", "trader_side", "taker_order_id",
-            "maker_orders[].order_id", "maker_orders[].owner", "maker_orders[].asset_id", "maker_orders[].matched_amount",
-            "maker_orders[].price", "maker_orders[].side",
+            "event_type",
+            "type",
+            "id",
+            "status",
+            "owner",
+            "asset_id",
+            "side",
+            "size",
+            "price",
+            "trader_side",
+            "taker_order_id",
+            "maker_orders[].order_id",
+            "maker_orders[].owner",
+            "maker_orders[].asset_id",
+            "maker_orders[].matched_amount",
+            "maker_orders[].price",
+            "maker_orders[].side",
         ],
     },
     Kind {
@@ -232,11 +290,20 @@ const KINDS: &[Kind] = &[
     },
     Kind {
         name: "rest.open_orders",
-        is: |v| v["data"].is_array() && v["data"].as_array().is_some_and(|d| d.iter().all(|o| has(o, &["original_size"]))),
+        is: |v| {
+            v["data"].is_array() && v["data"].as_array().is_some_and(|d| d.iter().all(|o| has(o, &["original_size"])))
+        },
         understand: |v| list(v, "data", open_order),
         reads: &[
-            "data[].id", "data[].status", "data[].market", "data[].asset_id", "data[].side", "data[].price",
-            "data[].original_size", "data[].size_matched", "next_cursor",
+            "data[].id",
+            "data[].status",
+            "data[].market",
+            "data[].asset_id",
+            "data[].side",
+            "data[].price",
+            "data[].original_size",
+            "data[].size_matched",
+            "next_cursor",
         ],
     },
     Kind {
@@ -244,10 +311,22 @@ const KINDS: &[Kind] = &[
         is: |v| v["data"].is_array(),
         understand: |v| list(v, "data", user_trade),
         reads: &[
-            "data[].id", "data[].status", "data[].owner", "data[].asset_id", "data[].side", "data[].size", "data[].price",
-            "data[].trader_side", "data[].taker_order_id", "data[].maker_orders[].order_id", "data[].maker_orders[].owner",
-            "data[].maker_orders[].asset_id", "data[].maker_orders[].matched_amount", "data[].maker_orders[].price",
-            "data[].maker_orders[].side", "next_cursor",
+            "data[].id",
+            "data[].status",
+            "data[].owner",
+            "data[].asset_id",
+            "data[].side",
+            "data[].size",
+            "data[].price",
+            "data[].trader_side",
+            "data[].taker_order_id",
+            "data[].maker_orders[].order_id",
+            "data[].maker_orders[].owner",
+            "data[].maker_orders[].asset_id",
+            "data[].maker_orders[].matched_amount",
+            "data[].maker_orders[].price",
+            "data[].maker_orders[].side",
+            "next_cursor",
         ],
     },
     Kind {
@@ -276,8 +355,20 @@ const KINDS: &[Kind] = &[
         is: |v| has(v, &["condition_id", "minimum_tick_size"]),
         understand: |v| listed(listing::clob_market(&bytes(v))),
         reads: &[
-            "condition_id", "market_slug", "tokens[].token_id", "tokens[].outcome", "tokens[].winner", "minimum_tick_size",
-            "minimum_order_size", "neg_risk", "is_50_50_outcome", "accepting_orders", "closed", "game_start_time", "seconds_delay", "version",
+            "condition_id",
+            "market_slug",
+            "tokens[].token_id",
+            "tokens[].outcome",
+            "tokens[].winner",
+            "minimum_tick_size",
+            "minimum_order_size",
+            "neg_risk",
+            "is_50_50_outcome",
+            "accepting_orders",
+            "closed",
+            "game_start_time",
+            "seconds_delay",
+            "version",
         ],
     },
     Kind {
@@ -299,12 +390,7 @@ const KINDS: &[Kind] = &[
         understand: |v| Ok(copy(v, &["heartbeat_id", "error_msg"])),
         reads: &["heartbeat_id", "error_msg"],
     },
-    Kind {
-        name: "rest.time",
-        is: |v| v.is_u64(),
-        understand: |v| Ok(json!({"unix_s": v})),
-        reads: &[""],
-    },
+    Kind { name: "rest.time", is: |v| v.is_u64(), understand: |v| Ok(json!({"unix_s": v})), reads: &[""] },
     Kind {
         name: "rest.error",
         is: |v| v["error"].is_string(),
@@ -352,19 +438,63 @@ const KINDS: &[Kind] = &[
 ];
 
 const NEW_MARKET: &[&str] = &[
-    "event_type", "market", "slug", "question", "assets_ids", "outcomes", "timestamp", "active", "sports_market_type",
-    "group_item_title", "game_start_time", "order_price_min_tick_size", "fees_enabled", "fee_schedule",
+    "event_type",
+    "market",
+    "slug",
+    "question",
+    "assets_ids",
+    "outcomes",
+    "timestamp",
+    "active",
+    "sports_market_type",
+    "group_item_title",
+    "game_start_time",
+    "order_price_min_tick_size",
+    "fees_enabled",
+    "fee_schedule",
 ];
 
 const GAMMA_MARKET: &[&str] = &[
-    "conditionId", "slug", "clobTokenIds", "positionIds[]", "outcomes", "outcomePrices", "negRisk", "orderPriceMinTickSize",
-    "orderMinSize", "feesEnabled", "feeSchedule.rate", "feeSchedule.exponent", "feeSchedule.takerOnly", "secondsDelay",
-    "clearBookOnStart", "gameStartTime", "sportsMarketType", "groupItemTitle", "acceptingOrders", "closed", "gameId", "version",
+    "conditionId",
+    "slug",
+    "clobTokenIds",
+    "positionIds[]",
+    "outcomes",
+    "outcomePrices",
+    "negRisk",
+    "orderPriceMinTickSize",
+    "orderMinSize",
+    "feesEnabled",
+    "feeSchedule.rate",
+    "feeSchedule.exponent",
+    "feeSchedule.takerOnly",
+    "secondsDelay",
+    "clearBookOnStart",
+    "gameStartTime",
+    "sportsMarketType",
+    "groupItemTitle",
+    "acceptingOrders",
+    "closed",
+    "gameId",
+    "version",
 ];
 
 const GAMMA_EVENT: &[&str] = &[
-    "id", "slug", "title", "gameId", "startTime", "live", "ended", "score", "period", "finishedTimestamp", "closed",
-    "negRisk", "version", "parentEventId", "seriesSlug",
+    "id",
+    "slug",
+    "title",
+    "gameId",
+    "startTime",
+    "live",
+    "ended",
+    "score",
+    "period",
+    "finishedTimestamp",
+    "closed",
+    "negRisk",
+    "version",
+    "parentEventId",
+    "seriesSlug",
 ];
 
 fn bytes(v: &Value) -> Vec<u8> {
@@ -513,7 +643,8 @@ fn market(v: &Value) -> Result<Value, String> {
 fn user_order(v: &Value) -> Result<Value, String> {
     let text = |key: &str| v[key].as_str().unwrap_or("");
     // Public captures have their ids redacted; the running program refuses those.
-    let mut order = copy(v, &["id", "market", "asset_id", "side", "price", "original_size", "order_type", "expiration"]);
+    let mut order =
+        copy(v, &["id", "market", "asset_id", "side", "price", "original_size", "order_type", "expiration"]);
     order["change"] = format!("{:?}", order_change(text("type").as_bytes(), text("status").as_bytes())).into();
     order["matched"] = match text("size_matched") {
         "" => Value::Null,
@@ -533,7 +664,10 @@ fn user_trade(v: &Value) -> Result<Value, String> {
     let mut fills = Vec::new();
     for owner in &owners {
         let mut sink = |e: Event| {
-            if let Event::User(UserEvent::Trade { order, instrument, side, qty, notional, taker_curve, status, .. }) = e {
+            if let Event::User(UserEvent::Trade {
+                order, instrument, side, qty, notional, taker_curve, status, ..
+            }) = e
+            {
                 fills.push(json!({
                     "owner": owner, "order": order.to_string(), "token": universe.token(instrument).to_string(),
                     "side": side.as_str(), "qty": qty.to_string(), "notional": notional.to_string(), "taker": taker_curve.is_some(),
@@ -556,11 +690,11 @@ fn sports(v: &Value) -> Result<Value, String> {
     };
     let game = Game { id: v["gameId"].as_u64(), teams: [team("homeTeam"), team("awayTeam")] };
     SportsParser::new(game).parse(&mut bytes(v), &mut sink).map_err(|e| e.to_string())?;
-    let mut understood = copy(v, &["gameId", "leagueAbbreviation", "homeTeam", "awayTeam", "score", "period", "status"]);
+    let mut understood =
+        copy(v, &["gameId", "leagueAbbreviation", "homeTeam", "awayTeam", "score", "period", "status"]);
     // Without teams or id a frame cannot be joined to a match.
-    understood["match"] = event.map_or(Value::Null, |e| {
-        json!({"phase": format!("{:?}", e.phase), "map": e.map, "maps_home_away": e.score})
-    });
+    understood["match"] = event
+        .map_or(Value::Null, |e| json!({"phase": format!("{:?}", e.phase), "map": e.map, "maps_home_away": e.score}));
     Ok(understood)
 }
 

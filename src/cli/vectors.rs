@@ -54,8 +54,11 @@ pub struct FileReport {
 /// True if the row was checked, false if its kind is not made here.
 type Checked = Result<bool, String>;
 
+/// Checks one row.
+type Row = fn(&Value, &WalletSigner) -> Checked;
+
 /// The six files that must be there, with what reads a row of each. Every row of these is checked.
-const FILES: [(&str, fn(&Value, &WalletSigner) -> Checked); 6] = [
+const FILES: [(&str, Row); 6] = [
     ("orders.json", order_row),
     ("amounts.json", amounts_row),
     ("l1_auth.json", l1_row),
@@ -73,17 +76,18 @@ pub fn check_dir(dir: &Path) -> Result<Vec<FileReport>, String> {
     }
     let relayer = dir.join("relayer.json");
     if relayer.exists() {
-        let lists: [(&str, fn(&Value, &WalletSigner) -> Checked); 2] =
-            [("calls", call_row), ("transactions", transaction_row)];
+        let lists: [(&str, Row); 2] = [("calls", call_row), ("transactions", transaction_row)];
         reports.push(check("relayer.json", &read(&relayer)?, &lists)?);
     }
     Ok(reports)
 }
 
 /// Checks one document, list by list. The key is its own `meta.privateKey`; files without signatures have none.
-fn check(file: &str, document: &Value, lists: &[(&str, fn(&Value, &WalletSigner) -> Checked)]) -> Result<FileReport, String> {
+fn check(file: &str, document: &Value, lists: &[(&str, Row)]) -> Result<FileReport, String> {
     // Any key does where no signature is compared.
-    let key = document["meta"]["privateKey"].as_str().unwrap_or("0000000000000000000000000000000000000000000000000000000000000001");
+    let key = document["meta"]["privateKey"]
+        .as_str()
+        .unwrap_or("0000000000000000000000000000000000000000000000000000000000000001");
     let signer = WalletSigner::new(SecretKey::from_hex(key.as_bytes()).map_err(|e| format!("{file}: {e}"))?);
     let mut report = FileReport { file: file.to_owned(), rows: 0, skipped: 0, differences: Vec::new() };
     for (list, row_check) in lists {

@@ -458,7 +458,9 @@ mod tests {
 
     #[test]
     fn the_compact_object() {
-        let market = compact(r#","fd":{"r":0.05,"e":1,"to":true},"sd":"0.25","cbos":true,"gst":"2026-09-15T15:30:00Z","v":"v1""#);
+        let market = compact(
+            r#","fd":{"r":0.05,"e":1,"to":true},"sd":"0.25","cbos":true,"gst":"2026-09-15T15:30:00Z","v":"v1""#,
+        );
         let market = market.unwrap();
         assert_eq!(market.outcomes, ["One", "Two"]);
         assert_eq!(market.fee, Some(FeeSchedule { rate_ppm: 50_000 }));
