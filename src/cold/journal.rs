@@ -1,4 +1,16 @@
 //! Step 9 of 9: what the engine heard and asked for, in order, checksummed and hash-chained.
+//!
+//! A journal is a directory of segments, `segment-000000.journal` and on. The first record says everything that a
+//! replay needs; the last one closes the books. The bytes are described in [`format`]; [`Writer`] appends them,
+//! [`Reader`] gives back the valid prefix and says where and why it ends. Decision: docs/adr/0005-journal.md.
+
+pub mod format;
+mod read;
+mod write;
+
+pub use format::{Closing, FORMAT, Header};
+pub use read::{Damage, End, Entry, Flaw, Reader, Unclean};
+pub use write::{JournalError, Writer};
 
 use crate::{engine::Action, types::Sequenced};
 

@@ -1,3 +1,16 @@
 //! The cold tile: journal, metrics, health, logs, summary. It blocks where the others must not.
 
+pub mod flow;
+pub mod health;
 pub mod journal;
+pub mod logs;
+pub mod metrics;
+pub mod progress;
+pub mod render;
+pub mod status;
+pub mod summary;
+pub mod tile;
+
+pub use status::{HotStatus, Slot};
+pub use summary::{RunFacts, Summary};
+pub use tile::{ColdTile, Outcome, Parts};

@@ -347,3 +347,137 @@ fn every_part_of_the_state_is_in_the_hash() {
     desk.core.flip_breaker(M);
     changed(&desk, "a breaker");
 }
+
+mod any_stream {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::types::event::{CancelRefusal, KillReason, RejectReason};
+
+    fn price() -> impl Strategy<Value = Price> {
+        (0_u16..=100).prop_map(|t| Price::from_units(t * 100).unwrap())
+    }
+
+    fn instrument() -> impl Strategy<Value = InstrumentIx> {
+        // One that does not exist among them: nothing from outside may make the core panic.
+        (0_u16..3).prop_map(InstrumentIx)
+    }
+
+    fn side() -> impl Strategy<Value = BookSide> {
+        prop_oneof![Just(BookSide::Bid), Just(BookSide::Ask)]
+    }
+
+    fn market_event() -> impl Strategy<Value = MarketEvent> {
+        let qty = || (0_u64..200).prop_map(Qty::shares);
+        prop_oneof![
+            1 => instrument().prop_map(|instrument| MarketEvent::SnapshotStart { instrument, tick: None, venue_ms: 0 }),
+            4 => (instrument(), side(), price(), qty())
+                .prop_map(|(instrument, side, price, qty)| MarketEvent::Level { instrument, side, price, qty }),
+            2 => instrument().prop_map(|instrument| MarketEvent::SnapshotEnd { instrument }),
+            8 => (instrument(), side(), price(), qty())
+                .prop_map(|(instrument, side, price, qty)| MarketEvent::Delta { instrument, side, price, qty }),
+            2 => (instrument(), prop::option::of(price()), prop::option::of(price()))
+                .prop_map(|(instrument, bid, ask)| MarketEvent::Top { instrument, bid, ask }),
+            8 => Just(MarketEvent::FrameEnd { venue_ms: 0 }),
+            1 => instrument().prop_map(|instrument| MarketEvent::TickSizeChange { instrument, tick: TickSize::Mill }),
+            1 => Just(MarketEvent::Gap { instrument: None, reason: GapReason::Overflow }),
+            1 => (0_u16..2).prop_map(|m| MarketEvent::Resolved { market: MarketIx(m), payout: Payout::Half }),
+        ]
+    }
+
+    /// What happens next: to the market, or to the n-th order placed so far.
+    #[derive(Clone, Debug)]
+    enum Next {
+        Market(MarketEvent),
+        Book(u16),
+        Order(usize, u8),
+        Fill(usize, u8, TradeStatus, u64),
+        Wait(u64),
+        Control(ControlEvent),
+    }
+
+    fn next() -> impl Strategy<Value = Next> {
+        let status = prop::sample::select(vec![
+            TradeStatus::Matched,
+            TradeStatus::Mined,
+            TradeStatus::Confirmed,
+            TradeStatus::Retrying,
+            TradeStatus::Failed,
+        ]);
+        prop_oneof![
+            20 => market_event().prop_map(Next::Market),
+            10 => (2_u16..95).prop_map(Next::Book),
+            20 => (0_usize..40, 0_u8..11).prop_map(|(n, what)| Next::Order(n, what)),
+            10 => (0_usize..40, any::<u8>(), status, 1_u64..60).prop_map(|(n, t, s, q)| Next::Fill(n, t, s, q)),
+            5 => (1_u64..5_000).prop_map(Next::Wait),
+            1 => prop::sample::select(vec![
+                ControlEvent::Halt(M),
+                ControlEvent::Resume(M),
+                ControlEvent::Halt(MarketIx(9)),
+                ControlEvent::JournalDown,
+                ControlEvent::JournalUp,
+                ControlEvent::Kill(KillReason::Manual),
+                ControlEvent::Stop,
+            ])
+            .prop_map(Next::Control),
+        ]
+    }
+
+    fn reply(order: OrderHash, what: u8) -> Event {
+        let user = |change| Event::User(UserEvent::Order { order, change, matched: None });
+        Event::Reply(match what {
+            0 => ReplyEvent::Sent { order },
+            1 => ReplyEvent::Accepted { order, status: AckStatus::Live },
+            2 => ReplyEvent::Accepted { order, status: AckStatus::Delayed },
+            3 => ReplyEvent::Rejected { order, reason: RejectReason::Crosses },
+            4 => ReplyEvent::NeverSent { order },
+            5 => ReplyEvent::Unknown { order },
+            6 => ReplyEvent::Cancelled { order },
+            7 => ReplyEvent::CancelRefused { order, reason: CancelRefusal::Matched },
+            8 => ReplyEvent::OrderStatus { order, live: false, matched: None },
+            9 => return user(OrderChange::Placed),
+            _ => return user(OrderChange::Cancelled),
+        })
+    }
+
+    fn play(steps: &[Next]) -> (Vec<Action>, u64) {
+        let mut desk = Desk::open();
+        let (mut all, mut orders) = (Vec::new(), Vec::new());
+        for step in steps {
+            let actions = match step.clone() {
+                Next::Market(e) => desk.market(e),
+                Next::Book(bid) => desk.book(&[(bid * 100, 80)], &[((bid + 3) * 100, 90)]),
+                Next::Wait(ms) => desk.idle(ms),
+                Next::Control(c) => desk.hear(Event::Control(c)),
+                Next::Order(n, what) => {
+                    orders.get(n).map_or_else(Vec::new, |o: &Approved| desk.hear(reply(o.hash(), what)))
+                }
+                Next::Fill(n, trade, status, shares) => {
+                    orders.get(n).copied().map_or_else(Vec::new, |o| desk.trade(trade, &o, Qty::shares(shares), status))
+                }
+            };
+            orders.extend(placed(&actions));
+            all.extend(actions);
+        }
+        (all, desk.core.state_hash())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+
+        /// The same stream gives the same actions and the same hash; no stream gives a panic.
+        #[test]
+        fn replays_exactly(steps in prop::collection::vec(next(), 1..200)) {
+            prop_assert_eq!(play(&steps), play(&steps));
+        }
+
+        /// After the kill switch nothing is placed, whatever follows.
+        #[test]
+        fn nothing_is_placed_after_a_kill(before in prop::collection::vec(next(), 0..60), after in prop::collection::vec(next(), 0..60)) {
+            let kill = Next::Control(ControlEvent::Kill(KillReason::Manual));
+            let (first, _) = play(&before);
+            let (all, _) = play(&[before, vec![kill], after].concat());
+            prop_assert_eq!(placed(&all).len(), placed(&first).len());
+        }
+    }
+}

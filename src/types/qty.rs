@@ -5,7 +5,7 @@ use core::{
     ops::{Add, AddAssign, Neg, Sub, SubAssign},
 };
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::price::Price;
 
@@ -57,8 +57,55 @@ fn write_micro(f: &mut fmt::Formatter<'_>, negative: bool, micro: u64) -> fmt::R
     write!(f, "{sign}{whole}.{frac:0width$}")
 }
 
+/// For people's formats a decimal text, as on the wire, and plain numbers are read as well. Otherwise the integer.
+macro_rules! decimal_for_people {
+    ($name:ident, $int:ty, $expected:literal) => {
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+                if s.is_human_readable() { s.collect_str(self) } else { self.0.serialize(s) }
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                struct Visitor;
+
+                impl de::Visitor<'_> for Visitor {
+                    type Value = $name;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str($expected)
+                    }
+
+                    fn visit_str<E: de::Error>(self, text: &str) -> Result<$name, E> {
+                        $name::parse(text.as_bytes()).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+                    }
+
+                    fn visit_u64<E: de::Error>(self, n: u64) -> Result<$name, E> {
+                        self.visit_str(&n.to_string())
+                    }
+
+                    fn visit_i64<E: de::Error>(self, n: i64) -> Result<$name, E> {
+                        self.visit_str(&n.to_string())
+                    }
+
+                    fn visit_f64<E: de::Error>(self, n: f64) -> Result<$name, E> {
+                        // Its shortest text is what was written.
+                        self.visit_str(&n.to_string())
+                    }
+                }
+
+                if d.is_human_readable() { d.deserialize_any(Visitor) } else { <$int>::deserialize(d).map(Self) }
+            }
+        }
+    };
+}
+
+decimal_for_people!(Qty, u64, "shares, a decimal of at most six decimals");
+decimal_for_people!(Usdc, i64, "pUSD, a decimal of at most six decimals");
+
 /// A number of shares, in micro-shares.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Qty(pub u64);
 
 impl Qty {
@@ -158,7 +205,7 @@ impl fmt::Debug for Qty {
 }
 
 /// Money, signed, in micro-pUSD.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Usdc(pub i64);
 
 impl Usdc {

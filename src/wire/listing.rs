@@ -343,7 +343,7 @@ fn fee_schedule(rate: &Text, exponent: &Text, taker_only: Option<bool>) -> Resul
         return Err(RestError::Contradiction("makers are charged too"));
     }
     let rate_ppm = field("fee rate", rate, |t| parse_micro(t).filter(|r| *r <= 1_000_000).map(|r| r as u32))?;
-    // The venue has 1 everywhere; our accounts know no other, and nothing times anything is nothing.
+    // A fee of nothing is nothing on every curve.
     field("fee exponent", exponent, |t| parse_micro(t).filter(|e| *e == 1_000_000 || rate_ppm == 0))?;
     Ok(FeeSchedule { rate_ppm })
 }
@@ -458,9 +458,7 @@ mod tests {
 
     #[test]
     fn the_compact_object() {
-        let market = compact(
-            r#","fd":{"r":0.05,"e":1,"to":true},"sd":"0.25","cbos":true,"gst":"2026-09-15T15:30:00Z","v":"v1""#,
-        );
+        let market = compact(r#","fd":{"r":0.05,"e":1,"to":true},"sd":"0.25","cbos":true,"gst":"2026-09-15T15:30:00Z","v":"v1""#);
         let market = market.unwrap();
         assert_eq!(market.outcomes, ["One", "Two"]);
         assert_eq!(market.fee, Some(FeeSchedule { rate_ppm: 50_000 }));
@@ -501,6 +499,7 @@ mod tests {
         }
         for fd in [
             r#"{"r":0.05,"e":2}"#,
+            r#"{"r":0.05,"e":0}"#,
             r#"{"r":0.05,"e":0.5}"#,
             r#"{"r":5,"e":1}"#,
             r#"{"r":-0.05,"e":1}"#,

@@ -1,6 +1,7 @@
 //! Steps 1, 2, 7 and 8 without sockets: bytes in, events out; orders in, bytes out.
 
 pub mod auth;
+pub mod book_hash;
 pub mod http;
 pub mod json;
 pub mod listing;

@@ -1,0 +1,237 @@
+//! What the stream of records tells by itself: counts for metrics and the summary, and what is up.
+//!
+//! The cold tile reads every record on its way to the disk, so the hot tile need not count any of this.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    hash::Hash,
+};
+
+use crate::{
+    cold::journal::Record,
+    engine::Action,
+    types::{
+        Event, OrderHash, Side, TradeKey,
+        event::{ControlEvent, KillReason, MatchEvent, ReplyEvent, TradeStatus, UserEvent},
+        order::StrategyId,
+    },
+};
+
+/// Orders and trades that are remembered, to label and count each fill once.
+const REMEMBERED: usize = 65_536;
+/// Kinds of events, in the order of [`Flow::events`].
+pub const EVENT_KINDS: [&str; 7] = ["start", "tick", "market", "user", "reply", "match", "control"];
+/// Strategies, in the order of the second index of [`Flow::placed`] and [`Flow::filled`].
+pub const STRATEGIES: [StrategyId; 2] = [StrategyId::Pair, StrategyId::Manual];
+/// Sides, in the order of the first index.
+pub const SIDES: [Side; 2] = [Side::Buy, Side::Sell];
+/// Reasons for the kill switch, in the order of [`Flow::kills`].
+pub const KILL_REASONS: [(KillReason, &str); 5] = [
+    (KillReason::Manual, "manual"),
+    (KillReason::DailyLoss, "daily_loss"),
+    (KillReason::Rejects, "rejects"),
+    (KillReason::Accounts, "accounts"),
+    (KillReason::TileFailed, "tile_failed"),
+];
+
+/// Counts over the records seen so far.
+#[derive(Clone, Debug, Default)]
+pub struct Flow {
+    /// Events by kind.
+    pub events: [u64; 7],
+    /// Actions.
+    pub actions: u64,
+    /// Records that did not reach us.
+    pub lost: u64,
+    /// Orders approved, by side and strategy.
+    pub placed: [[u64; 2]; 2],
+    /// Fills, by side and strategy.
+    pub filled: [[u64; 2]; 2],
+    /// Kill switch, by reason.
+    pub kills: [u64; 5],
+    /// Where the match is, by its feed.
+    pub state_of_match: Option<MatchEvent>,
+    /// The user channel is connected.
+    pub user_up: bool,
+    /// A connection for orders is up.
+    pub gateway_up: bool,
+    /// The last state hash and the event that it belongs to.
+    pub state_hash: Option<(u64, u64)>,
+    /// How the engine finished, once it has: true if it left nothing behind.
+    pub finished: Option<bool>,
+    orders: Recent<OrderHash, StrategyId>,
+    trades: Recent<(TradeKey, OrderHash), ()>,
+}
+
+impl Flow {
+    /// Takes one record into account.
+    pub fn see(&mut self, record: &Record) {
+        match record {
+            Record::Event(event) => self.event(&event.event),
+            Record::Action { action, .. } => self.action(action),
+            Record::StateHash { seq, hash } => self.state_hash = Some((*seq, *hash)),
+            Record::Gap { lost, .. } => self.lost += lost,
+        }
+    }
+
+    /// Events of every kind.
+    pub fn events_total(&self) -> u64 {
+        self.events.iter().sum()
+    }
+
+    fn event(&mut self, event: &Event) {
+        let kind = match event {
+            Event::Start { .. } => 0,
+            Event::Tick => 1,
+            Event::Market(_) => 2,
+            Event::User(user) => {
+                self.user(user);
+                3
+            }
+            Event::Reply(reply) => {
+                match reply {
+                    ReplyEvent::GatewayUp => self.gateway_up = true,
+                    ReplyEvent::GatewayDown => self.gateway_up = false,
+                    _ => {}
+                }
+                4
+            }
+            Event::Match(state) => {
+                self.state_of_match = Some(*state);
+                5
+            }
+            Event::Control(control) => {
+                if let ControlEvent::Kill(reason) = control
+                    && let Some(n) = KILL_REASONS.iter().position(|(r, _)| r == reason)
+                {
+                    self.kills[n] += 1;
+                }
+                6
+            }
+        };
+        self.events[kind] += 1;
+    }
+
+    fn user(&mut self, event: &UserEvent) {
+        match *event {
+            UserEvent::Up => self.user_up = true,
+            UserEvent::Down => self.user_up = false,
+            UserEvent::Trade { trade, order, side, status, .. }
+                if status != TradeStatus::Failed && self.trades.insert((trade, order), ()) =>
+            {
+                let strategy = self.orders.get(&order).unwrap_or(StrategyId::Manual);
+                self.filled[index(&SIDES, side)][index(&STRATEGIES, strategy)] += 1;
+            }
+            UserEvent::Trade { .. } | UserEvent::Order { .. } => {}
+        }
+    }
+
+    fn action(&mut self, action: &Action) {
+        self.actions += 1;
+        match action {
+            Action::Place(approved) => {
+                let intent = approved.intent();
+                self.placed[index(&SIDES, intent.side)][index(&STRATEGIES, intent.strategy)] += 1;
+                self.orders.insert(approved.hash(), intent.strategy);
+            }
+            Action::Finished { clean } => self.finished = Some(*clean),
+            _ => {}
+        }
+    }
+}
+
+fn index<T: PartialEq>(all: &[T], one: T) -> usize {
+    all.iter().position(|x| *x == one).unwrap_or(0)
+}
+
+/// The last [`REMEMBERED`] of something.
+#[derive(Clone, Debug)]
+struct Recent<K, V> {
+    map: HashMap<K, V>,
+    order: VecDeque<K>,
+}
+
+impl<K, V> Default for Recent<K, V> {
+    fn default() -> Self {
+        Self { map: HashMap::new(), order: VecDeque::new() }
+    }
+}
+
+impl<K: Copy + Eq + Hash, V: Copy> Recent<K, V> {
+    /// True if it was not there.
+    fn insert(&mut self, key: K, value: V) -> bool {
+        let new = self.map.insert(key, value).is_none();
+        if new {
+            self.order.push_back(key);
+            if self.order.len() > REMEMBERED
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.map.remove(&oldest);
+            }
+        }
+        new
+    }
+
+    fn get(&self, key: &K) -> Option<V> {
+        self.map.get(key).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{InstrumentIx, Qty, Sequenced, Stamp, Usdc, event::MatchPhase};
+
+    fn see(flow: &mut Flow, event: Event) {
+        flow.see(&Record::Event(Sequenced { seq: 1, stamp: Stamp::default(), event }));
+    }
+
+    fn trade(id: u128, order: u8, status: TradeStatus) -> Event {
+        Event::User(UserEvent::Trade {
+            trade: TradeKey(id),
+            order: OrderHash([order; 32]),
+            instrument: InstrumentIx(0),
+            side: Side::Sell,
+            qty: Qty::ONE,
+            notional: Usdc(500_000),
+            taker: false,
+            status,
+        })
+    }
+
+    #[test]
+    fn a_fill_counts_once_whatever_its_settlement_says() {
+        let mut flow = Flow::default();
+        for status in [TradeStatus::Matched, TradeStatus::Mined, TradeStatus::Confirmed] {
+            see(&mut flow, trade(1, 1, status));
+        }
+        see(&mut flow, trade(1, 2, TradeStatus::Matched));
+        see(&mut flow, trade(2, 2, TradeStatus::Failed));
+        assert_eq!(flow.filled, [[0, 0], [0, 2]]);
+        assert_eq!(flow.events[3], 5);
+    }
+
+    #[test]
+    fn what_is_up_follows_the_last_word() {
+        let mut flow = Flow::default();
+        see(&mut flow, Event::User(UserEvent::Up));
+        see(&mut flow, Event::Reply(ReplyEvent::GatewayUp));
+        assert!(flow.user_up && flow.gateway_up);
+        see(&mut flow, Event::User(UserEvent::Down));
+        see(&mut flow, Event::Reply(ReplyEvent::GatewayDown));
+        assert!(!flow.user_up && !flow.gateway_up);
+        let state = MatchEvent { phase: MatchPhase::Running, map: 2, score: [1, 0] };
+        see(&mut flow, Event::Match(state));
+        assert_eq!(flow.state_of_match, Some(state));
+        see(&mut flow, Event::Control(ControlEvent::Kill(KillReason::Rejects)));
+        assert_eq!(flow.kills, [0, 0, 1, 0, 0]);
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let mut recent = Recent::default();
+        assert!((0..REMEMBERED + 10).all(|n| recent.insert(n, ())));
+        assert_eq!((recent.map.len(), recent.order.len()), (REMEMBERED, REMEMBERED));
+        assert!(recent.insert(0, ()) && !recent.insert(REMEMBERED, ()));
+    }
+}

@@ -1,0 +1,74 @@
+//! The engine's numbers on their way to the cold tile: a small copy, published seldom, the latest one counts.
+
+use std::sync::Arc;
+
+use crossbeam::queue::ArrayQueue;
+
+use crate::engine::report::{Books, Fills, Orders, Pnl};
+
+/// What the hot tile publishes about the engine a few times a second, outside of the hot path.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HotStatus {
+    /// The last event heard.
+    pub seq: u64,
+    /// New orders are admitted.
+    pub admitting: bool,
+    /// Orders.
+    pub orders: Orders,
+    /// Fills.
+    pub fills: Fills,
+    /// Profit and loss.
+    pub pnl: Pnl,
+    /// Books.
+    pub books: Books,
+    /// Why the kill switch tripped, if it did.
+    pub kill_switch: Option<&'static str>,
+}
+
+/// A place for one value: writing replaces, reading takes, neither waits.
+#[derive(Debug)]
+pub struct Slot<T>(Arc<ArrayQueue<T>>);
+
+impl<T> Slot<T> {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self(Arc::new(ArrayQueue::new(1)))
+    }
+
+    /// Puts a value in, in place of the one before.
+    pub fn put(&self, value: T) {
+        drop(self.0.force_push(value));
+    }
+
+    /// Takes the value out, if one was put since the last time.
+    pub fn take(&self) -> Option<T> {
+        self.0.pop()
+    }
+}
+
+impl<T> Clone for Slot<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> Default for Slot<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_value_counts_and_is_taken_once() {
+        let slot = Slot::new();
+        let writer = slot.clone();
+        assert_eq!(slot.take(), None);
+        writer.put(1);
+        writer.put(2);
+        assert_eq!((slot.take(), slot.take()), (Some(2), None));
+    }
+}

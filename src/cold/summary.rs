@@ -1,0 +1,165 @@
+//! What a run was: the JSON of `--summary`, exact to the micro-dollar.
+
+use std::{collections::BTreeMap, fmt::Display, path::PathBuf, time::Duration};
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::{
+    flow::{EVENT_KINDS, Flow, STRATEGIES},
+    metrics::Quantiles,
+    tile::Outcome,
+};
+use crate::{
+    engine::{Report, report::Market},
+    stage::ring::RingReading,
+    topology::Plan,
+    types::{Usdc, event::MatchEvent},
+};
+
+/// What only the command knows about its run.
+#[derive(Clone, Debug, Default)]
+pub struct RunFacts {
+    /// Version of the program.
+    pub version: String,
+    /// Names the run.
+    pub run_id: String,
+    /// `embedded`, `paper` or `live`.
+    pub mode: String,
+    /// For people: `Alpha Wolves vs Beta Foxes, best of three`.
+    pub title: String,
+    /// Seed of the scenario.
+    pub seed: u64,
+    /// How many times faster than life it unfolded.
+    pub speed: u32,
+    /// From the first event to the last tile's end.
+    pub duration: Duration,
+    /// Cores used, in order.
+    pub cores: Vec<usize>,
+    /// What ran where.
+    pub plan: Option<Plan>,
+    /// `resolved`, `duration`, `signal`, `kill_switch`, `failure`, …
+    pub stop_reason: String,
+    /// The engine's state hash after the last event.
+    pub state_hash: u64,
+    /// Absolute path of the journal.
+    pub journal: Option<PathBuf>,
+    /// Change of our equity by the venue's own account of us, where it gives one.
+    pub venue_equity_change: Option<Usdc>,
+    /// Where HTTP was served.
+    pub health: Option<String>,
+    /// Resident memory at the end, in bytes.
+    pub resident_bytes: Option<u64>,
+    /// What failed, a sentence each.
+    pub failures: Vec<String>,
+}
+
+/// Everything that is said about a run at its end.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// From the command.
+    pub facts: RunFacts,
+    /// From the engine.
+    pub report: Report,
+    /// From the records.
+    pub flow: Flow,
+    /// Latency of each stage that has any, in the order of the pipeline.
+    pub latency: Vec<(&'static str, Quantiles)>,
+    /// Counters of the shells.
+    pub counters: Vec<(&'static str, u64)>,
+    /// Rings by label.
+    pub rings: BTreeMap<String, RingReading>,
+}
+
+impl Summary {
+    /// Joins what the command, the engine and the cold tile know.
+    pub fn new(facts: RunFacts, report: Report, outcome: Outcome) -> Self {
+        let mut facts = facts;
+        facts.failures.extend(outcome.failure);
+        Self {
+            facts,
+            report,
+            latency: outcome.latency.all().map(|(what, q)| (what.as_str(), q)).collect(),
+            flow: outcome.flow,
+            counters: outcome.counters,
+            rings: outcome.rings,
+        }
+    }
+
+    /// Teams' score, once a feed has told it.
+    pub fn score(&self) -> Option<[u8; 2]> {
+        self.flow.state_of_match.map(|MatchEvent { score, .. }| score)
+    }
+
+    /// True if the venue's account of us agrees with ours to the micro-dollar; `None` where it gives none.
+    pub fn venue_agrees(&self) -> Option<bool> {
+        self.facts.venue_equity_change.map(|theirs| theirs == self.report.pnl.equity_change)
+    }
+
+    /// The JSON of `--summary`. Money and sizes are decimal strings.
+    pub fn json(&self) -> Value {
+        let (f, r) = (&self.facts, &self.report);
+        let events: Map<String, Value> =
+            EVENT_KINDS.iter().zip(self.flow.events).map(|(kind, n)| ((*kind).to_owned(), n.into())).collect();
+        let latency: Map<String, Value> = self.latency.iter().map(|(k, q)| ((*k).to_owned(), json!(q))).collect();
+        let by_market: Map<String, Value> = r.markets.iter().map(|m| (m.slug.clone(), text(m.pnl))).collect();
+        let rejections: Map<String, Value> = r.rejections.iter().map(|(k, n)| ((*k).to_owned(), (*n).into())).collect();
+        let placed = |n: usize| self.flow.placed[0][n] + self.flow.placed[1][n];
+        let filled = |n: usize| self.flow.filled[0][n] + self.flow.filled[1][n];
+        let by_strategy: Map<String, Value> = STRATEGIES
+            .iter()
+            .enumerate()
+            .filter(|(n, _)| placed(*n) + filled(*n) > 0)
+            .map(|(n, s)| (s.as_str().to_owned(), json!({ "orders": placed(n), "fills": filled(n) })))
+            .collect();
+        json!({
+            "version": f.version, "run_id": f.run_id, "mode": f.mode, "title": f.title, "seed": f.seed,
+            "speed": f.speed, "duration_ns": f.duration.as_nanos() as u64, "cores": f.cores, "topology": f.plan,
+            "stop_reason": f.stop_reason, "state_hash": format!("{:#018x}", f.state_hash),
+            "journal": f.journal, "health": f.health, "resident_bytes": f.resident_bytes, "failures": f.failures,
+            "score": self.score(),
+            "events": events,
+            "books": r.books,
+            "orders": r.orders,
+            "fills": {
+                "count": r.fills.count, "failed": r.fills.failed, "taker": r.fills.taker,
+                "notional_usdc": text(r.fills.notional),
+            },
+            "pnl": {
+                "realized_usdc": text(r.pnl.realized), "unrealized_usdc": text(r.pnl.unrealized),
+                "fees_usdc": text(r.pnl.fees), "rebates_usdc": text(Usdc::ZERO),
+                "rounding_usdc": text(r.pnl.rounding), "locked_usdc": text(r.pnl.locked),
+                "equity_change_usdc": text(r.pnl.equity_change),
+                "venue_equity_change_usdc": f.venue_equity_change.map(text),
+                "by_market": by_market, "by_strategy": by_strategy,
+                "by_cause": {
+                    "spread": text(r.pnl.spread), "inventory": text(r.pnl.inventory), "fees": text(-r.pnl.fees),
+                    "rounding": text(r.pnl.rounding),
+                },
+            },
+            "positions": r.markets.iter().map(position).collect::<Vec<_>>(),
+            "latency": latency,
+            "edge_windows": {},
+            "risk": { "rejections": rejections, "kill_switch": r.kill_switch },
+            "rings": self.rings,
+            "counters": self.counters.iter().map(|(k, n)| ((*k).to_owned(), (*n).into())).collect::<Map<_, Value>>(),
+            "dead_letters": 0,
+        })
+    }
+}
+
+fn position(m: &Market) -> Value {
+    json!({
+        "market": m.slug, "payout": m.payout,
+        "yes": text(m.position[0]), "no": text(m.position[1]),
+        "bought": [text(m.bought[0]), text(m.bought[1])], "sold": [text(m.sold[0]), text(m.sold[1])],
+        "fills": m.fills, "pairs": text(m.pairs), "merged": text(m.merged), "unpaired": text(m.unpaired),
+        "pair_pnl_usdc": text(m.pair_pnl), "unpaired_pnl_usdc": text(m.unpaired_pnl),
+        "fees_usdc": text(m.fees), "pnl_usdc": text(m.pnl),
+    })
+}
+
+/// A decimal string.
+fn text<T: Display + Serialize>(value: T) -> Value {
+    Value::String(value.to_string())
+}
