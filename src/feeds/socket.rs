@@ -251,6 +251,8 @@ impl Socket {
         self.read_at = stamp.unwrap_or(self.read_at);
         let stamp = self.read_at;
         let mut messages = 0;
+        // The handler has enough for this turn.
+        let mut enough = false;
         let mut ended_by_frame = None;
         while messages < MESSAGES_PER_TURN && !self.inbox.is_empty() {
             let (used, wanted_more) = match self.decoder.decode(self.inbox.filled_mut()) {
@@ -288,12 +290,13 @@ impl Socket {
             };
             self.inbox.consume(used);
             if !wanted_more {
+                enough = true;
                 break;
             }
         }
         self.push_out();
         // Messages that were whole before the stream ended are given out first, over several turns if need be.
-        let more = messages == MESSAGES_PER_TURN;
+        let more = (enough || messages == MESSAGES_PER_TURN) && !self.inbox.is_empty();
         match ended_by_frame.or(if more { None } else { ended }) {
             Some(cause) => self.end(cause, clock.now()),
             None => Turn { work: messages + usize::from(arrived), change: None },

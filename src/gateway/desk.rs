@@ -222,7 +222,7 @@ impl Desk {
         match news {
             News::Up => add(&self.counters.gateway_connects, 1),
             News::Left(flight) => self.has_left(flight),
-            News::Ended(flight, ended) => self.ended(&flight, ended),
+            News::Ended(flight, ended) => self.ended(flight, ended),
         }
     }
 

@@ -44,9 +44,9 @@ pub enum News<'a> {
     /// It is ready for requests.
     Up,
     /// The last byte of its request left.
-    Left(&'a mut Flight),
+    Left(&'a Flight),
     /// Its request ended.
-    Ended(Flight, Ended<'a>),
+    Ended(&'a Flight, Ended<'a>),
 }
 
 /// A connection with at most one request in flight.
@@ -174,7 +174,7 @@ impl Lane {
                 let keep = response.keep_alive && self.flight.as_ref().is_some_and(|f| f.left_at.is_some());
                 let used = response.used;
                 if let Some(flight) = self.flight.take() {
-                    hear(News::Ended(flight, Ended::Answered(response)));
+                    hear(News::Ended(&flight, Ended::Answered(response)));
                 }
                 (used, keep)
             }
@@ -219,7 +219,7 @@ impl Lane {
         }
         if let Some(flight) = self.flight.take() {
             let ended = garbled.map_or(Ended::Lost(left), Ended::Garbled);
-            hear(News::Ended(flight, ended));
+            hear(News::Ended(&flight, ended));
         }
         1
     }
