@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::{
     cold::journal::{Damage, End, Entry, Reader},
-    engine::Actions,
+    engine::{Action, Actions},
     strategies::{self, Core, Params},
     types::Sequenced,
 };
@@ -146,12 +146,22 @@ struct Twin {
     actions: u64,
     checkpoints: u64,
     out: Actions,
-    waiting: VecDeque<(Vec<u8>, String)>,
+    waiting: VecDeque<Action>,
+    encoded: Vec<u8>,
 }
 
 impl Twin {
     fn new(engine: Core) -> Self {
-        Self { engine, last: 0, events: 0, actions: 0, checkpoints: 0, out: Actions::new(), waiting: VecDeque::new() }
+        Self {
+            engine,
+            last: 0,
+            events: 0,
+            actions: 0,
+            checkpoints: 0,
+            out: Actions::new(),
+            waiting: VecDeque::new(),
+            encoded: Vec::new(),
+        }
     }
 
     fn entry(&mut self, entry: Entry<'_>) -> Result<(), String> {
@@ -179,10 +189,7 @@ impl Twin {
         self.out.clear();
         self.engine.on(event, &mut (), &mut self.out);
         self.events += 1;
-        for action in &self.out {
-            let bytes = postcard::to_allocvec(action).map_err(|e| format!("event {}: {e}", event.seq))?;
-            self.waiting.push_back((bytes, format!("{action:?}")));
-        }
+        self.waiting.extend(&self.out);
         Ok(())
     }
 
@@ -190,22 +197,23 @@ impl Twin {
         if seq != self.last {
             return Err(format!("event {}: the action recorded next belongs to event {seq}", self.last));
         }
-        match self.waiting.pop_front() {
-            Some((recomputed, _)) if recomputed == bytes => {
-                self.actions += 1;
-                Ok(())
-            }
-            Some((_, shown)) => {
-                Err(format!("event {seq}: a different action: recorded {}, recomputed {shown}", kind(bytes)))
-            }
-            None => Err(format!("event {seq}: recorded {}, recomputed nothing", kind(bytes))),
+        let Some(action) = self.waiting.pop_front() else {
+            return Err(format!("event {seq}: recorded {}, recomputed nothing", kind(bytes)));
+        };
+        self.encoded.clear();
+        let encoded = postcard::to_extend(&action, std::mem::take(&mut self.encoded));
+        self.encoded = encoded.map_err(|e| format!("event {seq}: {e}"))?;
+        if self.encoded != bytes {
+            return Err(format!("event {seq}: a different action: recorded {}, recomputed {action:?}", kind(bytes)));
         }
+        self.actions += 1;
+        Ok(())
     }
 
     /// Every recomputed action was recorded too.
     fn settled(&self) -> Result<(), String> {
         match self.waiting.front() {
-            Some((_, shown)) => Err(format!("event {}: recomputed {shown}, recorded nothing", self.last)),
+            Some(action) => Err(format!("event {}: recomputed {action:?}, recorded nothing", self.last)),
             None => Ok(()),
         }
     }

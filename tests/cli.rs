@@ -75,6 +75,11 @@ fn script() -> impl Iterator<Item = Event> {
 
 /// Records a session of the real core into `dir`. Returns how many actions it asked for.
 fn record(dir: &Path, close: bool) -> u64 {
+    record_through(dir, close, |record| vec![record])
+}
+
+/// The same, with every record passed through `edit` on its way.
+fn record_through(dir: &Path, close: bool, mut edit: impl FnMut(Record) -> Vec<Record>) -> u64 {
     let account = Account { owner: Address([3; 20]), funder: Address([3; 20]), signature_type: SignatureType::Eoa };
     let spec = MarketSpec {
         condition: ConditionId([7; 32]),
@@ -100,6 +105,7 @@ fn record(dir: &Path, close: bool) -> u64 {
         params: Params::default(),
     };
     let mut journal = Writer::create(dir, &header, 1 << 20).unwrap();
+    let mut write = |record| edit(record).iter().for_each(|r| journal.append(r).unwrap());
     let mut core = core(&header.universe, &header.params);
     let mut waiting: std::collections::VecDeque<Event> = script().collect();
     let (mut seq, mut actions) = (0, 0);
@@ -109,9 +115,9 @@ fn record(dir: &Path, close: bool) -> u64 {
         let event = Sequenced { seq, stamp: Stamp { wall, ..Stamp::default() }, event };
         let mut out = Actions::new();
         core.on(&event, &mut (), &mut out);
-        journal.append(&Record::Event(event)).unwrap();
+        write(Record::Event(event));
         for action in &out {
-            journal.append(&Record::Action { seq, action: *action }).unwrap();
+            write(Record::Action { seq, action: *action });
             actions += 1;
             if let Action::Place(approved) = action {
                 let order = approved.hash();
@@ -120,7 +126,7 @@ fn record(dir: &Path, close: bool) -> u64 {
             }
         }
     }
-    journal.append(&Record::StateHash { seq, hash: core.state_hash() }).unwrap();
+    write(Record::StateHash { seq, hash: core.state_hash() });
     if close {
         journal.close(true).unwrap();
     } else {
@@ -245,6 +251,62 @@ fn damage_and_a_missing_end_are_mismatches() {
     assert_eq!(outcome(&["replay", &path, "--allow-unclean"]).0, 0);
     let (code, _, stderr) = outcome(&["replay", &dir.0.join("nothing").display().to_string()]);
     assert!(code == 4 && stderr.contains("not a journal"), "{stderr}");
+}
+
+#[test]
+fn every_difference_is_told_in_a_sentence() {
+    type Edit = fn(Record) -> Vec<Record>;
+    let table: [(&str, Edit, &str); 6] = [
+        (
+            "an action that was never recorded",
+            |r| if matches!(r, Record::Action { .. }) { vec![] } else { vec![r] },
+            "recorded nothing",
+        ),
+        (
+            "an action that nobody asked for",
+            |r| match r {
+                Record::Event(e) if e.seq == 4 => vec![r, Record::Action { seq: 4, action: Action::CancelAll }],
+                _ => vec![r],
+            },
+            "event 4: recorded CancelAll, recomputed nothing",
+        ),
+        (
+            "another action",
+            |r| match r {
+                Record::Action { seq, .. } => vec![Record::Action { seq, action: Action::CancelAll }],
+                _ => vec![r],
+            },
+            "a different action: recorded CancelAll, recomputed Place",
+        ),
+        (
+            "another state",
+            |r| match r {
+                Record::StateHash { seq, hash } => vec![Record::StateHash { seq, hash: hash ^ 1 }],
+                _ => vec![r],
+            },
+            "state hash recorded",
+        ),
+        (
+            "a missing event",
+            |r| if matches!(r, Record::Event(e) if e.seq == 3) { vec![] } else { vec![r] },
+            "event 4 follows event 2",
+        ),
+        (
+            "a gap",
+            |r| match r {
+                Record::Event(e) if e.seq == 5 => vec![r, Record::Gap { seq: 5, lost: 7 }],
+                _ => vec![r],
+            },
+            "after event 5: 7 records are missing",
+        ),
+    ];
+    for (n, (what, edit, sentence)) in table.into_iter().enumerate() {
+        let dir = Scratch::new(&format!("edited-{n}"));
+        let journal = dir.0.join("run");
+        record_through(&journal, true, edit);
+        let (code, _, stderr) = outcome(&["replay", &journal.display().to_string(), "--allow-unclean"]);
+        assert!(code == 4 && stderr.contains(sentence), "{what}: {code} {stderr}");
+    }
 }
 
 #[test]

@@ -305,6 +305,22 @@ fn what_is_not_a_journal_is_said_plainly() {
 }
 
 #[test]
+fn a_newer_format_is_refused_by_name() {
+    let dir = Scratch::new("newer");
+    write(&dir.0, 1, 1 << 20).close(true).unwrap();
+    let file = only_segment(&dir.0);
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[8] += 1;
+    let mut hash = xxhash_rust::xxh3::Xxh3::new();
+    hash.update(&0_u64.to_le_bytes());
+    hash.update(&bytes[..32]);
+    bytes[32..40].copy_from_slice(&hash.digest().to_le_bytes());
+    fs::write(&file, &bytes).unwrap();
+    let said = read(&dir.0).unwrap_err().to_string();
+    assert!(said.contains("format 2 is newer"), "{said}");
+}
+
+#[test]
 fn a_gap_is_kept() {
     let dir = Scratch::new("gap");
     let mut writer = write(&dir.0, 2, 1 << 20);

@@ -304,9 +304,11 @@ const LONG: &str = match str::from_utf8(&[b'-'; WIDTH + 1]) {
 };
 
 type Rule = fn(&Source) -> Vec<String>;
+/// A path and a text.
+type Snippet = (&'static str, &'static str);
 
-/// Every rule with a text that breaks it and one that does not: path, text.
-const RULES: [(&str, Rule, (&str, &str), (&str, &str)); 9] = [
+/// Every rule with a text that breaks it and one that does not.
+const RULES: [(&str, Rule, Snippet, Snippet); 9] = [
     (
         "layering",
         layering,

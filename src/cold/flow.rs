@@ -194,7 +194,7 @@ mod tests {
             side: Side::Sell,
             qty: Qty::ONE,
             notional: Usdc(500_000),
-            taker: false,
+            taker_curve: None,
             status,
         })
     }

@@ -151,8 +151,9 @@ pub fn prometheus(view: &View<'_>) -> String {
         }
     }
     for (name, n) in view.counters.iter().filter(|(name, _)| !name.ends_with("_reconnects")) {
+        let help = format!("Count of {}, over all tiles.", name.replace('_', " "));
         let name = format!("{name}_total");
-        p.family(&name, "counter", "See src/stage/counters.rs.");
+        p.family(&name, "counter", &help);
         p.line(&name, &[], n);
     }
     if let Some(status) = view.status {
