@@ -15,7 +15,7 @@ use std::{
 use super::{
     accounts::{Account, AccountIx},
     book::{Book, Shown, ladder_price, ladder_side},
-    notes::{MakerFill, Note, OrderEvent, OrderNote, Trade, TradeStatus},
+    notes::{MakerFill, Note, OrderEvent, OrderNote, Snapshot, Trade, TradeStatus},
     rules::{self, FAK_KILLED, FOK_KILLED, NewOrder, Order, Phase, Refusal},
     settle::Timer,
 };
@@ -99,6 +99,7 @@ pub struct Exchange {
     pub(super) timers: BinaryHeap<Reverse<(Nanos, u64, Timer)>>,
     pub(super) notes: Vec<Note>,
     flushed: usize,
+    again: BTreeSet<InstrumentIx>,
     touched: BTreeSet<(MarketIx, bool, Price)>,
     tops: Vec<[Option<Shown>; 2]>,
     hold_ns: Vec<u64>,
@@ -134,6 +135,7 @@ impl Exchange {
             timers: BinaryHeap::new(),
             notes: Vec::new(),
             flushed: 0,
+            again: BTreeSet::new(),
             touched: BTreeSet::new(),
             tops,
             hold_ns,
@@ -185,6 +187,20 @@ impl Exchange {
     /// A trade by its number.
     pub fn trade(&self, number: u64) -> Option<&Arc<Trade>> {
         self.trades.get(&number)
+    }
+
+    /// A token's whole book as it is now.
+    pub fn snapshot(&self, i: InstrumentIx) -> Snapshot {
+        let m = self.market(i.market());
+        let side = |s| m.book.levels_of(i.outcome(), s).collect();
+        Snapshot {
+            instrument: i,
+            bids: side(BookSide::Bid),
+            asks: side(BookSide::Ask),
+            tick: m.tick,
+            last: m.last[i.outcome() as usize].map(|(p, _)| p),
+            changed: m.changed,
+        }
     }
 
     /// What happened since the last call, in order.
@@ -460,6 +476,10 @@ impl Exchange {
             let at = fresh.iter().position(|n| matches!(n, Note::LastTrade { .. })).unwrap_or(fresh.len());
             self.notes.insert(self.flushed + at, Note::Levels { market, changes, tops, top_moved });
         }
+        for i in std::mem::take(&mut self.again) {
+            let snapshot = self.snapshot(i);
+            self.notes.push(Note::Book(snapshot));
+        }
         self.flushed = self.notes.len();
     }
 
@@ -667,7 +687,7 @@ impl Exchange {
             self.note(&id, OrderEvent::Update);
             self.forget_if_closed(&id);
         }
-        self.notes.extend(tokens.into_iter().map(Note::BookAgain));
+        self.again.extend(tokens);
         let id = trade.id.clone();
         self.trades.insert(number, trade);
         self.settle_later(number, now);

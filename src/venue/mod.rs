@@ -8,10 +8,18 @@ pub mod accounts;
 pub mod auth;
 pub mod book;
 pub mod exchange;
+pub mod heartbeat;
+pub mod host;
+pub mod http;
+pub mod intake;
 pub mod notes;
+pub mod recorded;
+pub mod relayer;
 pub mod rules;
 pub mod settle;
 pub mod verify;
+pub mod views;
+pub mod wallets;
 
 /// API key under which every scenario trader's orders stand.
 pub const TRADERS_KEY: &str = "00000000-0000-0000-0000-000000000000";

@@ -43,7 +43,7 @@ pub enum Note {
         hash: [u8; 32],
     },
     /// A token traded: its whole book is told again.
-    BookAgain(InstrumentIx),
+    Book(Snapshot),
     /// The grid changed.
     Tick {
         /// Whose.
@@ -61,6 +61,23 @@ pub enum Note {
     Resolved(MarketIx, Payout),
     /// A scenario trader was filled.
     Filled(Filled),
+}
+
+/// A token's whole book, best prices first.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Whose.
+    pub instrument: InstrumentIx,
+    /// Buyers.
+    pub bids: Vec<Shown>,
+    /// Sellers.
+    pub asks: Vec<Shown>,
+    /// Grid.
+    pub tick: TickSize,
+    /// Last trade.
+    pub last: Option<Price>,
+    /// When it last changed.
+    pub changed: Nanos,
 }
 
 /// Kind of an order event.

@@ -42,21 +42,21 @@ impl Exchange {
         self.timers.peek().map(|Reverse((at, ..))| *at)
     }
 
-    /// Does what is due at or before `now`, in order of time. Call it before anything else at that time.
+    /// Does what is due at or before `now`, each thing at its own time. Call it before anything else at `now`.
     pub fn advance(&mut self, now: Nanos) {
         while let Some(Reverse((at, ..))) = self.timers.peek().copied()
             && at <= now
         {
             let Some(Reverse((_, _, timer))) = self.timers.pop() else { break };
             match timer {
-                Timer::Release(id) => self.release(&id, now),
+                Timer::Release(id) => self.release(&id, at),
                 Timer::Expire(id) => {
                     if self.orders.get(&id).is_some_and(|o| o.phase == Phase::Live) {
                         self.remove(&id, "CANCELED_EXPIRED_ORDER");
-                        self.flush(now);
+                        self.flush(at);
                     }
                 }
-                Timer::Settle(number) => self.settle(number, now),
+                Timer::Settle(number) => self.settle(number, at),
             }
         }
     }
