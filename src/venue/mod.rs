@@ -7,6 +7,7 @@
 pub mod accounts;
 pub mod auth;
 pub mod book;
+pub mod conn;
 pub mod exchange;
 pub mod heartbeat;
 pub mod host;
@@ -17,11 +18,16 @@ pub mod recorded;
 pub mod relayer;
 pub mod rest;
 pub mod rules;
+pub mod server;
 pub mod settle;
 pub mod stream;
+pub mod tls;
 pub mod verify;
 pub mod views;
 pub mod wallets;
 
 /// API key under which every scenario trader's orders stand.
 pub const TRADERS_KEY: &str = "00000000-0000-0000-0000-000000000000";
+
+pub use server::{Begin, Ready, Venue, VenueError, VenueHandle, VenueOptions, VenueStats};
+pub use wallets::Listed;
