@@ -4,6 +4,17 @@
 //! asks when it wants to act next, calls it then, and carries out what it says. Outcomes come from an event
 //! process of the scenario's own, never from a model that the product uses.
 
+mod capture;
+pub mod dice;
+pub mod fair;
+pub mod game;
+mod informed;
+pub mod lol_bo3;
+mod makers;
+mod noise;
+pub mod recorded;
+mod sports;
+
 use crate::types::{
     MarketSpec, Qty, TickSize, Usdc,
     event::Payout,
@@ -137,6 +148,11 @@ pub trait Scenario: Send {
     /// Markets and traders. Called once, before anything else.
     fn setup(&self) -> Setup;
 
+    /// When the match is scheduled to begin, if it has a schedule: the `gameStartTime` of its markets.
+    fn game_start(&self) -> Option<SimTime> {
+        None
+    }
+
     /// When it wants to act next; `None` when it never will again.
     fn next_at(&self) -> Option<SimTime>;
 
@@ -146,5 +162,24 @@ pub trait Scenario: Send {
     /// One of its traders was filled.
     fn filled(&mut self, now: SimTime, fill: Filled) {
         let _ = (now, fill);
+    }
+
+    /// An order of one of its traders does not rest and will not, without a fill saying so: refused, or cancelled by the venue.
+    fn gone(&mut self, now: SimTime, trader: Trader, tag: OrderTag) {
+        let _ = (now, trader, tag);
+    }
+}
+
+/// Names that [`open`] knows; anything else is taken for the path of a recording.
+pub const NAMES: [&str; 1] = ["lol-bo3"];
+
+/// Opens a scenario by name, or a recording by path. The seed does nothing to a recording.
+///
+/// Errors: neither a known name nor a readable recording; the text names both the trouble and the names.
+pub fn open(spec: &str, seed: u64) -> Result<Box<dyn Scenario>, String> {
+    match spec {
+        "lol-bo3" => Ok(Box::new(lol_bo3::LolBo3::new(seed))),
+        path if std::path::Path::new(path).is_file() => Ok(Box::new(recorded::Recorded::open(path.as_ref())?)),
+        other => Err(format!("no scenario `{other}`: neither one of {} nor the path of a recording", NAMES.join(", "))),
     }
 }
