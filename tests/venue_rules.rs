@@ -74,7 +74,15 @@ impl Desk {
     }
 
     /// An order of `shares` hundredths at `cents` of the grid's hundredths.
-    fn order(&mut self, a: AccountIx, i: InstrumentIx, side: Side, price: &str, shares: &str, tif: TimeInForce) -> NewOrder {
+    fn order(
+        &mut self,
+        a: AccountIx,
+        i: InstrumentIx,
+        side: Side,
+        price: &str,
+        shares: &str,
+        tif: TimeInForce,
+    ) -> NewOrder {
         self.n += 1;
         let p = u64::from(Price::parse(price.as_bytes()).unwrap().units());
         let q = Qty::parse(shares.as_bytes()).unwrap().micro();
@@ -94,7 +102,15 @@ impl Desk {
         }
     }
 
-    fn send(&mut self, a: AccountIx, i: InstrumentIx, side: Side, price: &str, shares: &str, tif: TimeInForce) -> Result<Ack, Refusal> {
+    fn send(
+        &mut self,
+        a: AccountIx,
+        i: InstrumentIx,
+        side: Side,
+        price: &str,
+        shares: &str,
+        tif: TimeInForce,
+    ) -> Result<Ack, Refusal> {
         let new = self.order(a, i, side, price, shares, tif);
         self.submit(new)
     }
@@ -175,11 +191,7 @@ fn better_price_first_then_older_order() {
     let met: Vec<_> = trade.makers.iter().map(|f| (f.order, f.qty.to_string(), f.price.to_string())).collect();
     assert_eq!(
         met,
-        [
-            (best, "10".into(), "0.41".into()),
-            (first, "10".into(), "0.4".into()),
-            (second, "5".into(), "0.4".into())
-        ]
+        [(best, "10".into(), "0.41".into()), (first, "10".into(), "0.4".into()), (second, "5".into(), "0.4".into())]
     );
     assert_eq!(trade.price.to_string(), "0.6", "several levels: the taker's limit");
 }
@@ -192,32 +204,66 @@ fn refusals() {
     let seen = d.last();
     type Case = (&'static str, Box<dyn Fn(&mut Desk) -> NewOrder>, &'static str);
     let cases: Vec<Case> = vec![
-        ("twice", Box::new(move |d| NewOrder { id: seen, ..d.order(A, NO, Buy, "0.45", "100", Gtc) }),
-         "is invalid. Duplicated."),
-        ("off the grid", Box::new(|d| d.order(B, YES, Buy, "0.505", "10", Gtc)),
-         "is invalid. Price (0.505) breaks minimum tick size rule: 0.01"),
-        ("a limit whose amounts are between two ticks",
-         Box::new(|d| NewOrder { maker_amount: 5_000_001, ..d.order(B, YES, Buy, "0.50", "10", Gtc) }),
-         "breaks minimum tick size rule: 0.01"),
-        ("too small to rest", Box::new(|d| d.order(B, YES, Buy, "0.50", "4.99", Gtc)),
-         "is invalid. Size (4.99) lower than the minimum: 5"),
-        ("a marketable buy under a dollar", Box::new(|d| d.order(B, YES, Buy, "0.55", "1.81", Fak)),
-         "invalid amount for a marketable BUY order ($0.9955), min size: $1"),
-        ("post-only and crossing", Box::new(|d| NewOrder { post_only: true, ..d.order(B, YES, Buy, "0.55", "10", Gtc) }),
-         "invalid post-only order: order crosses book"),
-        ("more than the cash", Box::new(|d| d.order(B, YES, Buy, "0.50", "2000.02", Gtc)),
-         "not enough balance / allowance"),
-        ("cash for the shares but not for the fee", Box::new(|d| d.order(B, YES, Buy, "0.55", "1818", Gtc)),
-         "not enough balance / allowance"),
-        ("a sale of what is not owned", Box::new(|d| d.order(B, YES, Sell, "0.60", "10", Gtc)),
-         "not enough balance / allowance"),
-        ("GTD under three minutes ahead",
-         Box::new(|d| d.order(B, YES, Buy, "0.50", "10", TimeInForce::Gtd { expires_s: T0.secs() + 179 })),
-         "invalid expiration"),
-        ("fill-or-kill for more than there is", Box::new(|d| d.order(B, YES, Buy, "0.55", "100.01", Fok)),
-         "order couldn't be fully filled. FOK orders are fully filled or killed."),
-        ("fill-and-kill where nothing is", Box::new(|d| d.order(B, YES, Buy, "0.54", "10", Fak)),
-         "no orders found to match with FAK order. FAK orders are partially filled or killed if no match is found."),
+        (
+            "twice",
+            Box::new(move |d| NewOrder { id: seen, ..d.order(A, NO, Buy, "0.45", "100", Gtc) }),
+            "is invalid. Duplicated.",
+        ),
+        (
+            "off the grid",
+            Box::new(|d| d.order(B, YES, Buy, "0.505", "10", Gtc)),
+            "is invalid. Price (0.505) breaks minimum tick size rule: 0.01",
+        ),
+        (
+            "a limit whose amounts are between two ticks",
+            Box::new(|d| NewOrder { maker_amount: 5_000_001, ..d.order(B, YES, Buy, "0.50", "10", Gtc) }),
+            "breaks minimum tick size rule: 0.01",
+        ),
+        (
+            "too small to rest",
+            Box::new(|d| d.order(B, YES, Buy, "0.50", "4.99", Gtc)),
+            "is invalid. Size (4.99) lower than the minimum: 5",
+        ),
+        (
+            "a marketable buy under a dollar",
+            Box::new(|d| d.order(B, YES, Buy, "0.55", "1.81", Fak)),
+            "invalid amount for a marketable BUY order ($0.9955), min size: $1",
+        ),
+        (
+            "post-only and crossing",
+            Box::new(|d| NewOrder { post_only: true, ..d.order(B, YES, Buy, "0.55", "10", Gtc) }),
+            "invalid post-only order: order crosses book",
+        ),
+        (
+            "more than the cash",
+            Box::new(|d| d.order(B, YES, Buy, "0.50", "2000.02", Gtc)),
+            "not enough balance / allowance",
+        ),
+        (
+            "cash for the shares but not for the fee",
+            Box::new(|d| d.order(B, YES, Buy, "0.55", "1818", Gtc)),
+            "not enough balance / allowance",
+        ),
+        (
+            "a sale of what is not owned",
+            Box::new(|d| d.order(B, YES, Sell, "0.60", "10", Gtc)),
+            "not enough balance / allowance",
+        ),
+        (
+            "GTD under three minutes ahead",
+            Box::new(|d| d.order(B, YES, Buy, "0.50", "10", TimeInForce::Gtd { expires_s: T0.secs() + 179 })),
+            "invalid expiration",
+        ),
+        (
+            "fill-or-kill for more than there is",
+            Box::new(|d| d.order(B, YES, Buy, "0.55", "100.01", Fok)),
+            "order couldn't be fully filled. FOK orders are fully filled or killed.",
+        ),
+        (
+            "fill-and-kill where nothing is",
+            Box::new(|d| d.order(B, YES, Buy, "0.54", "10", Fak)),
+            "no orders found to match with FAK order. FAK orders are partially filled or killed if no match is found.",
+        ),
     ];
     for (what, order, words) in cases {
         let new = order(&mut d);
@@ -325,10 +371,14 @@ fn a_trade_is_matched_then_mined_then_confirmed_and_only_then_can_be_merged() {
     d.send(A, YES, Buy, "0.55", "10", Gtc).unwrap(); // its own other side: allowed, it mints a set
     assert_eq!(d.x.merge(A, MarketIx(0), Qty::shares(10), d.now), Err(SetError::TooMany), "not on chain yet");
     d.after_ms(2_000);
-    let statuses: Vec<_> = d.x.take_notes().into_iter().filter_map(|n| match n {
-        Note::Trade(t) => Some(t.status),
-        _ => None,
-    }).collect();
+    let statuses: Vec<_> =
+        d.x.take_notes()
+            .into_iter()
+            .filter_map(|n| match n {
+                Note::Trade(t) => Some(t.status),
+                _ => None,
+            })
+            .collect();
     assert_eq!(statuses, [TradeStatus::Matched, TradeStatus::Mined, TradeStatus::Confirmed]);
     d.x.merge(A, MarketIx(0), Qty::shares(10), d.now).unwrap();
     assert_eq!((d.shares(A, YES), d.shares(A, NO), d.cash(A)), ("0".into(), "0".into(), "999.87625".into()));

@@ -2,10 +2,7 @@
 //!
 //! `cash = deposits − spent + received − fees + merged − split + payouts` holds after every operation.
 
-use crate::types::{
-    Address, InstrumentIx, Qty, Usdc,
-    market::SignatureType,
-};
+use crate::types::{Address, InstrumentIx, Qty, Usdc, market::SignatureType};
 
 /// Dense index of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

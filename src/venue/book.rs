@@ -6,11 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::types::{
-    OrderHash, Price, Qty, Side,
-    event::BookSide,
-    ids::Outcome,
-};
+use crate::types::{OrderHash, Price, Qty, Side, event::BookSide, ids::Outcome};
 
 /// The side of the YES ladder where an order of this kind stands.
 pub const fn ladder_side(outcome: Outcome, side: Side) -> BookSide {

@@ -126,8 +126,7 @@ impl Conn {
 
     /// Turns the connection into a WebSocket; what is left of the input belongs to it.
     pub fn upgrade(&mut self, channel: Channel) {
-        let config =
-            WebSocketConfig::default().max_message_size(Some(MESSAGE_MAX)).max_frame_size(Some(MESSAGE_MAX));
+        let config = WebSocketConfig::default().max_message_size(Some(MESSAGE_MAX)).max_frame_size(Some(MESSAGE_MAX));
         let context = WebSocketContext::new(Role::Server, Some(config));
         self.socket = Some(Box::new(Socket { context, pipe: Pipe::default(), channel }));
     }

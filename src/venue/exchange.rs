@@ -314,7 +314,7 @@ impl Exchange {
             _ => Cancel::Gone,
         };
         if outcome == Cancel::Canceled {
-            self.remove(id, "CANCELED");
+            self.end(id, "CANCELED");
             self.flush(now);
         }
         outcome
@@ -396,8 +396,7 @@ impl Exchange {
     /// Puts what is left of an order into the book.
     fn rest(&mut self, id: &OrderHash) {
         let Some(order) = self.orders.get(id) else { return };
-        let (i, leaves, reserve, tif) =
-            (order.new.instrument, order.leaves(), order.rest_reservation(), order.new.tif);
+        let (i, leaves, reserve, tif) = (order.new.instrument, order.leaves(), order.rest_reservation(), order.new.tif);
         let (side, price) = (ladder_side(i.outcome(), order.new.side), ladder_price(i.outcome(), order.price));
         self.set_phase(id, Phase::Live);
         self.set_reserved(id, reserve);
@@ -409,8 +408,23 @@ impl Exchange {
         }
     }
 
-    /// Ends an open order: out of the book, nothing reserved, a CANCELLATION told.
+    /// The venue ends an open order: as [`Self::end`], and a scenario trader hears of it.
     pub(super) fn remove(&mut self, id: &OrderHash, status: &str) {
+        let tag = self.orders.get(id).and_then(|o| o.new.tag);
+        self.end(id, status);
+        self.notes.extend(tag.map(Note::Gone));
+    }
+
+    /// Ends an order that is not in the book, and tells its trader unless its last fill has.
+    fn kill(&mut self, id: &OrderHash, status: &str) {
+        self.close(id, Phase::Canceled(status.into()), OrderEvent::Cancellation);
+        let said = |o: &&Order| o.new.tif.is_immediate() && !o.trades.is_empty();
+        let tag = self.orders.get(id).filter(|o| !said(o)).and_then(|o| o.new.tag);
+        self.notes.extend(tag.map(Note::Gone));
+    }
+
+    /// Ends an open order: out of the book, nothing reserved, a CANCELLATION told.
+    fn end(&mut self, id: &OrderHash, status: &str) {
         let Some(order) = self.orders.get(id) else { return };
         let i = order.new.instrument;
         if order.phase == Phase::Live {
@@ -501,9 +515,9 @@ impl Exchange {
         }
         if short {
             // It still crosses and yet stopped: the account cannot pay.
-            self.close(id, Phase::Canceled("CANCELED_NOT_ENOUGH_BALANCE".into()), OrderEvent::Cancellation);
+            self.kill(id, "CANCELED_NOT_ENOUGH_BALANCE");
         } else if tif.is_immediate() {
-            self.close(id, Phase::Canceled("CANCELED".into()), OrderEvent::Cancellation);
+            self.kill(id, "CANCELED");
         } else {
             self.rest(id);
         }
@@ -516,10 +530,10 @@ impl Exchange {
         let crosses = self.crosses(order);
         match order.new.tif {
             TimeInForce::Fok if !crosses || !self.fills_whole(order) => {
-                self.close(id, Phase::Canceled(format!("CANCELED_{FOK_KILLED}").into()), OrderEvent::Cancellation);
+                self.kill(id, &format!("CANCELED_{FOK_KILLED}"));
             }
             TimeInForce::Fak if !crosses => {
-                self.close(id, Phase::Canceled(format!("CANCELED_{FAK_KILLED}").into()), OrderEvent::Cancellation);
+                self.kill(id, &format!("CANCELED_{FAK_KILLED}"));
             }
             TimeInForce::Gtc | TimeInForce::Gtd { .. } if !crosses => {
                 self.rest(id);

@@ -24,8 +24,7 @@ use crate::{
     scenario::{Books, Command, OrderTag, Scenario, SimTime, Size, Trader},
     types::{
         Address, ConditionId, InstrumentIx, MarketIx, Nanos, OrderHash, Price, Qty, Side, TickSize, TokenId, Usdc,
-        event::BookSide,
-        market::SignatureType,
+        event::BookSide, market::SignatureType,
     },
 };
 
@@ -159,7 +158,18 @@ impl Host {
 
     /// The scenario's clock starts, once.
     pub fn begin(&mut self, now: Nanos) {
-        self.began.get_or_insert(now);
+        if self.began.is_none() {
+            self.began = Some(now);
+            self.schedule(now);
+        }
+    }
+
+    /// Gives the markets their scheduled start as it is if the scenario begins at `base`.
+    pub fn schedule(&mut self, base: Nanos) {
+        let start = self.scenario.game_start().map(|at| base.plus((at.0 as f64 / self.speed) as u64));
+        if start.is_some() {
+            self.exchange.set_game_start(start);
+        }
     }
 
     /// True when the scenario has nothing more to say.
@@ -231,6 +241,7 @@ impl Host {
         for note in self.exchange.take_notes() {
             match note {
                 Note::Filled(fill) => self.scenario.filled(at, fill),
+                Note::Gone((trader, tag)) => self.scenario.gone(at, trader, tag),
                 other => self.out.push_back(Out::Note(other)),
             }
         }
@@ -257,7 +268,10 @@ impl Host {
                     tif,
                     post_only,
                 };
-                self.trader_refusals += u64::from(self.exchange.submit(new, now).is_err());
+                if self.exchange.submit(new, now).is_err() {
+                    self.trader_refusals += 1;
+                    self.scenario.gone(at, trader, tag);
+                }
             }
             Command::Cancel { trader, tag } => {
                 self.exchange.cancel(&trader_order(trader, tag), super::TRADERS_KEY, now);

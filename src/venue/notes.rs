@@ -8,7 +8,7 @@ use super::{
     rules::{NewOrder, Phase},
 };
 use crate::{
-    scenario::Filled,
+    scenario::{Filled, OrderTag, Trader},
     types::{
         InstrumentIx, MarketIx, Nanos, OrderHash, Price, Qty, Side, TickSize, Usdc,
         event::{BookSide, Payout},
@@ -61,6 +61,8 @@ pub enum Note {
     Resolved(MarketIx, Payout),
     /// A scenario trader was filled.
     Filled(Filled),
+    /// A scenario trader's order was ended by the venue.
+    Gone((Trader, OrderTag)),
 }
 
 /// A token's whole book, best prices first.

@@ -66,7 +66,11 @@ impl Recorded {
                 {
                     let is_bid = Side::parse(side.as_bytes()) == Some(Side::Buy);
                     let levels = if is_bid { &mut shadow.bids } else { &mut shadow.asks };
-                    if q.is_zero() { levels.remove(&p) } else { levels.insert(p, q) };
+                    if q.is_zero() {
+                        levels.remove(&p)
+                    } else {
+                        levels.insert(p, q)
+                    };
                 }
             }
             Some("last_trade_price") => shadow.last = price(&event["price"]),

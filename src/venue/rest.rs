@@ -177,7 +177,8 @@ fn route(host: &mut Host, r: &Request, now: Nanos) -> Answer {
             let open = host.exchange.open_orders(|o| {
                 o.new.owner == who.key && keep(o.new.instrument) && id.is_none_or(|id| o.new.id.to_string() == id)
             });
-            let all = open.iter().filter_map(|id| host.exchange.order(id)).map(|o| views::open_order(host, o)).collect();
+            let all =
+                open.iter().filter_map(|id| host.exchange.order(id)).map(|o| views::open_order(host, o)).collect();
             Ok(page(all, r))
         }
         ("GET", ["data", "order", id]) => {
@@ -352,8 +353,8 @@ fn place_all(host: &mut Host, sent: &Value, who: &Credentials, now: Nanos) -> An
 fn cancel(host: &mut Host, ids: impl IntoIterator<Item = String>, who: &Credentials, now: Nanos) -> Value {
     let (mut canceled, mut not_canceled) = (Vec::new(), serde_json::Map::new());
     for text in ids {
-        let outcome = OrderHash::parse(text.as_bytes())
-            .map_or(Cancel::Gone, |id| host.exchange.cancel(&id, &who.key, now));
+        let outcome =
+            OrderHash::parse(text.as_bytes()).map_or(Cancel::Gone, |id| host.exchange.cancel(&id, &who.key, now));
         match outcome {
             Cancel::Canceled => canceled.push(text),
             other => {
@@ -392,9 +393,11 @@ fn trades(host: &Host, r: &Request, who: &Credentials) -> Answer {
 fn balance(host: &Host, r: &Request, who: &Credentials) -> Answer {
     let number = r.param("signature_type").and_then(|t| t.parse().ok()).unwrap_or(0);
     let wanted = SignatureType::from_number(number).ok_or_else(|| Response::error(400, "Invalid signature type"))?;
-    let account = host.funders.values().map(|a| host.exchange.account(*a)).find(|a| {
-        a.owner == who.owner && a.signature_type == wanted
-    });
+    let account = host
+        .funders
+        .values()
+        .map(|a| host.exchange.account(*a))
+        .find(|a| a.owner == who.owner && a.signature_type == wanted);
     let amount = match r.param("asset_type") {
         Some("COLLATERAL") => account.map_or(0, |a| a.cash.micro().unsigned_abs()),
         Some("CONDITIONAL" | "CONDITIONAL-V2") => {

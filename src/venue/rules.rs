@@ -8,10 +8,7 @@ use std::{fmt, sync::Arc};
 use super::accounts::AccountIx;
 use crate::{
     scenario::{OrderTag, Trader},
-    types::{
-        InstrumentIx, Nanos, OrderHash, Price, Qty, Side, TickSize, TimeInForce, Usdc,
-        fees::FeeSchedule,
-    },
+    types::{InstrumentIx, Nanos, OrderHash, Price, Qty, Side, TickSize, TimeInForce, Usdc, fees::FeeSchedule},
 };
 
 /// Smallest notional of a marketable buy. Source: docs/PROTOCOL.md "prices, ticks, sizes".
@@ -143,8 +140,7 @@ impl Order {
     /// rounded up and a seller's proceeds down, so that nobody trades at a better price than was signed for.
     /// Source: docs/PROTOCOL.md "order types" (exchange contract: floor of the taking amount).
     pub fn resting_cash(&self, qty: Qty) -> Usdc {
-        let (m, t, q) =
-            (u128::from(self.new.maker_amount), u128::from(self.new.taker_amount), u128::from(qty.micro()));
+        let (m, t, q) = (u128::from(self.new.maker_amount), u128::from(self.new.taker_amount), u128::from(qty.micro()));
         Usdc(match self.new.side {
             Side::Buy => (q * m).div_ceil(t.max(1)) as i64,
             Side::Sell => (q * t / m.max(1)) as i64,

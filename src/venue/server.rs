@@ -87,7 +87,10 @@ impl fmt::Display for VenueError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Listen(at, e) if e.kind() == io::ErrorKind::AddrInUse => {
-                write!(f, "{at} is in use: stop what listens there, or choose another address (port 0 takes a free one)")
+                write!(
+                    f,
+                    "{at} is in use: stop what listens there, or choose another address (port 0 takes a free one)"
+                )
             }
             Self::Listen(at, e) => write!(f, "cannot listen on {at}: {e}"),
             Self::Tls(text) => f.write_str(text),
@@ -259,11 +262,12 @@ impl Venue {
         let poll = Poll::new().map_err(VenueError::System)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(VenueError::System)?);
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE).map_err(VenueError::System)?;
-        let host = Host::new(scenario, &accounts, chain_id, seed, speed);
+        let mut host = Host::new(scenario, &accounts, chain_id, seed, speed);
         let ready = ready(&host, &accounts, address, ca, tls.is_some());
         let shared = Arc::new(Shared::default());
         shared.begin.store(begin == Begin::AtOnce, Ordering::Release);
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        host.schedule(Nanos(wall.as_nanos() as u64));
         let mut venue = Self {
             host,
             poll,

@@ -10,11 +10,7 @@ use super::{
     notes::{Note, Trade, TradeStatus},
     rules::Phase,
 };
-use crate::types::{
-    MarketIx, Nanos, OrderHash, Qty, TickSize, Usdc,
-    event::Payout,
-    ids::Outcome,
-};
+use crate::types::{MarketIx, Nanos, OrderHash, Qty, TickSize, Usdc, event::Payout, ids::Outcome};
 
 /// Something that is due at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -139,6 +135,11 @@ impl Exchange {
                 h.unsettled = h.unsettled.saturating_sub(qty);
             }
         }
+    }
+
+    /// Sets the scheduled start of every market.
+    pub fn set_game_start(&mut self, start: Option<Nanos>) {
+        self.markets.iter_mut().for_each(|m| m.spec.game_start = start);
     }
 
     /// Changes the grid. Orders off a coarser grid keep resting.

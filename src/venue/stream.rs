@@ -298,7 +298,7 @@ pub fn frames(host: &Host, out: &Out, now: Nanos) -> Vec<Frame> {
                 })
                 .collect()
         }
-        // The scenario hears of its fills directly.
-        Out::Note(Note::Filled(_)) => Vec::new(),
+        // The scenario hears of its traders directly.
+        Out::Note(Note::Filled(_) | Note::Gone(_)) => Vec::new(),
     }
 }

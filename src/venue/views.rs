@@ -13,12 +13,7 @@ use super::{
     rules::Order,
     verify::checksummed,
 };
-use crate::types::{
-    InstrumentIx, MarketIx, Nanos, OrderHash,
-    event::Payout,
-    ids::Outcome,
-    market::Exchange,
-};
+use crate::types::{InstrumentIx, MarketIx, Nanos, OrderHash, event::Payout, ids::Outcome, market::Exchange};
 
 /// Milliseconds as the wire's text.
 pub fn millis(t: Nanos) -> String {
@@ -102,7 +97,8 @@ fn rate(ppm: u32) -> Value {
 /// `GET /markets/{condition}`.
 pub fn market(host: &Host, ix: MarketIx) -> Value {
     let m = host.exchange.market(ix);
-    let winner = |o: Outcome| matches!((m.resolved, o), (Some(Payout::Yes), Outcome::Yes) | (Some(Payout::No), Outcome::No));
+    let winner =
+        |o: Outcome| matches!((m.resolved, o), (Some(Payout::Yes), Outcome::Yes) | (Some(Payout::No), Outcome::No));
     let token = |o: Outcome| {
         let price = match (m.resolved, m.last[o as usize]) {
             (Some(Payout::Half), _) => "0.5".to_owned(),
@@ -140,8 +136,7 @@ fn seconds(ms: u32) -> Value {
 /// `GET /clob-markets/{condition}`: absent keys mean false or zero.
 pub fn clob_market(host: &Host, ix: MarketIx) -> Value {
     let m = host.exchange.market(ix);
-    let token =
-        |o: Outcome| json!({"t": m.spec.tokens[o as usize].to_string(), "o": m.spec.outcomes[o as usize]});
+    let token = |o: Outcome| json!({"t": m.spec.tokens[o as usize].to_string(), "o": m.spec.outcomes[o as usize]});
     json!({
         "c": m.spec.condition.to_string(),
         "t": [token(Outcome::Yes), token(Outcome::No)],

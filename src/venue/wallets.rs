@@ -83,12 +83,7 @@ pub fn funded(owner: Address, usdc: Usdc) -> Listed {
 
 /// The accounts of the development keys, one signature type after the other: 0, 1, 2, 3 and again.
 pub fn development(usdc: Usdc) -> Vec<Listed> {
-    let types = [
-        SignatureType::Eoa,
-        SignatureType::PolyProxy,
-        SignatureType::PolyGnosisSafe,
-        SignatureType::Poly1271,
-    ];
+    let types = [SignatureType::Eoa, SignatureType::PolyProxy, SignatureType::PolyGnosisSafe, SignatureType::Poly1271];
     DEVELOPMENT_KEYS
         .iter()
         .zip(types.into_iter().cycle())
