@@ -1,1 +1,33 @@
-//! (venue)
+//! The embedded venue: a stand-in for the real one that speaks its wire protocol on loopback.
+//!
+//! Rules are pure and written from the reference, not from our client: `book`, `accounts`, `rules`, `exchange`,
+//! `settle` trade; `verify` and `auth` admit, with digests and key recovery of their own; `host` puts these and the
+//! scenario together; `rest` and `stream` speak; `server` is the one thread with sockets and a clock.
+
+pub mod accounts;
+pub mod auth;
+pub mod book;
+pub mod conn;
+pub mod exchange;
+pub mod heartbeat;
+pub mod host;
+pub mod http;
+pub mod intake;
+pub mod notes;
+pub mod recorded;
+pub mod relayer;
+pub mod rest;
+pub mod rules;
+pub mod server;
+pub mod settle;
+pub mod stream;
+pub mod tls;
+pub mod verify;
+pub mod views;
+pub mod wallets;
+
+/// API key under which every scenario trader's orders stand.
+pub const TRADERS_KEY: &str = "00000000-0000-0000-0000-000000000000";
+
+pub use server::{Begin, Ready, Venue, VenueError, VenueHandle, VenueOptions, VenueStats};
+pub use wallets::Listed;
