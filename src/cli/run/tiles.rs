@@ -22,6 +22,7 @@ use crate::{
         spawn,
         wiring::{FeedEnds, Wiring, instruments_of},
     },
+    strategies::core,
     sys::tsc::Clock,
     topology::{Plan, Tile},
     types::market::SignatureType,
@@ -81,8 +82,7 @@ impl Session {
             tiles.push((Tile::Feed(n), Box::new(feed_tile(place, n, feeds, ends, &clock, &counters))));
         }
         let hot = HotConfig {
-            universe: Arc::clone(&place.universe),
-            params: config.engine.clone(),
+            core: core(&place.universe, &config.engine),
             signer: OrderSigner::new(place.key.clone()),
             run_tag: run_tag()?,
             cash: place.cash,
@@ -166,9 +166,8 @@ fn feed_tile(
 
 /// Only deposit wallets can merge through the relayer in this version.
 fn merger(place: &Place) -> Option<Merger> {
-    (place.universe.account.signature_type == SignatureType::Poly1271).then(|| {
-        Merger::new(place.relayer.clone(), Vec::new(), WalletSigner::new(place.key.clone()), &place.universe)
-    })
+    (place.universe.account.signature_type == SignatureType::Poly1271)
+        .then(|| Merger::new(place.relayer.clone(), Vec::new(), WalletSigner::new(place.key.clone()), &place.universe))
 }
 
 /// 21 random bits.
