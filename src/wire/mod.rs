@@ -6,6 +6,7 @@ pub mod json;
 pub mod market;
 pub mod order;
 pub mod relayer;
+pub mod reply;
 pub mod rest;
 pub mod sports;
 pub mod tokens;
