@@ -129,13 +129,76 @@ struct Hot {
     sent: Vec<Sent>,
 }
 
-/// From plaintext to plaintext.
+/// Reads: steps 1, 2 and 8.
 #[derive(Debug)]
-pub struct Pipeline {
+pub struct Inbound {
     frames: [Decoder; 2],
     market: MarketParser,
     user: UserParser,
     answers: ReplyParser,
+}
+
+impl Inbound {
+    /// For the markets of a run.
+    pub fn new(universe: &Universe) -> Self {
+        Self {
+            frames: [Decoder::default(), Decoder::default()],
+            market: MarketParser::new(universe),
+            user: UserParser::new(universe, API_KEY),
+            answers: ReplyParser::new(),
+        }
+    }
+
+    /// Reads one whole frame or answer and gives its events to `sink`.
+    pub fn read(&mut self, source: Source, bytes: &mut [u8], sink: &mut impl FnMut(Event)) {
+        let Self { frames: [market_frames, user_frames], market, user, answers } = self;
+        match source {
+            Source::Market => {
+                market.parse(text(market_frames, bytes), sink).expect("a market message");
+            }
+            Source::User => {
+                user.parse(text(user_frames, bytes), sink).expect("a user message");
+            }
+            Source::Answer(asked) => {
+                let answer = parse_response(bytes, false, Limits::default()).expect("HTTP").expect("a whole answer");
+                match asked {
+                    Asked::Order(order) => {
+                        let event = match answers.order(answer.status, answer.json, answer.body) {
+                            OrderReply::Accepted { order: theirs, status } if theirs == order => {
+                                ReplyEvent::Accepted { order, status }
+                            }
+                            OrderReply::Rejected(reason) => ReplyEvent::Rejected { order, reason },
+                            _ => ReplyEvent::Unknown { order },
+                        };
+                        sink(Event::Reply(event));
+                    }
+                    Asked::Cancel(_) => {
+                        let clean = answers.cancel(answer.status, answer.json, answer.body, &mut |order, refusal| {
+                            sink(Event::Reply(match refusal {
+                                None => ReplyEvent::Cancelled { order },
+                                Some(reason) => ReplyEvent::CancelRefused { order, reason },
+                            }));
+                        });
+                        assert!(clean, "a cancel's answer");
+                    }
+                }
+            }
+            Source::Event(event) => sink(event),
+        }
+    }
+}
+
+/// What an engine hears before the first byte: the run began, and its streams are up.
+pub const OPENING: [Event; 3] = [
+    Event::Start { run_tag: 5, cash: Usdc::dollars(1_000_000) },
+    Event::User(UserEvent::Up),
+    Event::Reply(ReplyEvent::GatewayUp),
+];
+
+/// From plaintext to plaintext.
+#[derive(Debug)]
+pub struct Pipeline {
+    inbound: Inbound,
     hot: Hot,
 }
 
@@ -151,64 +214,25 @@ impl Pipeline {
             wire: Vec::with_capacity(256 << 10),
             sent: Vec::with_capacity(128),
         };
-        hot.hear(Event::Start { run_tag: 5, cash: Usdc::dollars(1_000_000) });
-        hot.hear(Event::User(UserEvent::Up));
-        hot.hear(Event::Reply(ReplyEvent::GatewayUp));
-        Self {
-            frames: [Decoder::default(), Decoder::default()],
-            market: MarketParser::new(universe),
-            user: UserParser::new(universe, API_KEY),
-            answers: ReplyParser::new(),
-            hot,
-        }
+        OPENING.into_iter().for_each(|event| hot.hear(event));
+        Self { inbound: Inbound::new(universe), hot }
     }
 
     /// Reads what arrived, decides, and leaves what is to be sent in [`Pipeline::sent`] and [`Pipeline::wire`].
     /// This is the hot path: nothing in here may allocate.
     pub fn take_in(&mut self, source: Source, stamp: Stamp, bytes: &mut [u8]) {
-        let Self { frames: [market_frames, user_frames], market, user, answers, hot } = self;
+        let Self { inbound, hot } = self;
         hot.wire.clear();
         hot.sent.clear();
         hot.stamp = stamp;
-        match source {
-            Source::Market => {
-                let text = text(market_frames, bytes);
-                market.parse(text, &mut |event| hot.hear(event)).expect("a market message");
-            }
-            Source::User => {
-                let text = text(user_frames, bytes);
-                user.parse(text, &mut |event| hot.hear(event)).expect("a user message");
-            }
-            Source::Answer(asked) => {
-                let answer = parse_response(bytes, false, Limits::default()).expect("HTTP").expect("a whole answer");
-                match asked {
-                    Asked::Order(order) => {
-                        let event = match answers.order(answer.status, answer.json, answer.body) {
-                            OrderReply::Accepted { order: theirs, status } if theirs == order => {
-                                ReplyEvent::Accepted { order, status }
-                            }
-                            OrderReply::Rejected(reason) => ReplyEvent::Rejected { order, reason },
-                            _ => ReplyEvent::Unknown { order },
-                        };
-                        hot.hear(Event::Reply(event));
-                    }
-                    Asked::Cancel(_) => {
-                        let clean = answers.cancel(answer.status, answer.json, answer.body, &mut |order, refusal| {
-                            hot.hear(Event::Reply(match refusal {
-                                None => ReplyEvent::Cancelled { order },
-                                Some(reason) => ReplyEvent::CancelRefused { order, reason },
-                            }));
-                        });
-                        assert!(clean, "a cancel's answer");
-                    }
-                }
-            }
-            Source::Event(event) => hot.hear(event),
-        }
-        // The socket took the bytes.
-        for n in 0..hot.sent.len() {
-            if let Sent::Request(Asked::Order(order), _) = hot.sent[n] {
-                hot.hear(Event::Reply(ReplyEvent::Sent { order }));
+        inbound.read(source, bytes, &mut |event| hot.hear(event));
+    }
+
+    /// Says that the socket took what was to be sent.
+    pub fn written(&mut self) {
+        for n in 0..self.hot.sent.len() {
+            if let Sent::Request(Asked::Order(order), _) = self.hot.sent[n] {
+                self.hot.hear(Event::Reply(ReplyEvent::Sent { order }));
             }
         }
     }

@@ -18,12 +18,14 @@ const BUDGET_NS: u64 = 500_000_000;
 /// Samples that a row may have at most: enough for a steady p99.9.
 const SAMPLES_MAX: u64 = 200_000;
 
+/// Runs so many iterations; gives the nanoseconds they took, without what only sets the stage.
+type Timed<'a> = Box<dyn FnMut(&Clock, u64) -> u64 + 'a>;
+
 /// One routine to be timed.
 pub struct Row<'a> {
     name: &'static str,
     batch: u64,
-    /// Runs so many iterations; gives the time they took, without what only sets the stage.
-    run: Box<dyn FnMut(&Clock, u64) -> u64 + 'a>,
+    run: Timed<'a>,
 }
 
 impl<'a> Row<'a> {

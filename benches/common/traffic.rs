@@ -28,7 +28,7 @@ pub struct Rng(pub u64);
 
 impl Rng {
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -37,13 +37,13 @@ impl Rng {
 
     /// A number below `n`.
     pub fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
+        self.draw() % n
     }
 
     /// 32 bytes.
     pub fn word(&mut self) -> [u8; 32] {
         let mut out = [0; 32];
-        out.chunks_exact_mut(8).for_each(|c| c.copy_from_slice(&self.next().to_be_bytes()));
+        out.chunks_exact_mut(8).for_each(|c| c.copy_from_slice(&self.draw().to_be_bytes()));
         out
     }
 
@@ -94,11 +94,7 @@ pub fn universe(markets: usize) -> Universe {
         })
         .collect();
     markets.iter_mut().for_each(|m| m.condition = ConditionId(rng.word()));
-    Universe {
-        chain_id: 137,
-        account: Account { owner, funder: owner, signature_type: SignatureType::Eoa },
-        markets,
-    }
+    Universe { chain_id: 137, account: Account { owner, funder: owner, signature_type: SignatureType::Eoa }, markets }
 }
 
 /// One market's book, in ticks of the first token; micro-shares.
@@ -172,7 +168,7 @@ fn stated_top(outcome: Outcome, ladder: &Ladder) -> (Price, Price) {
 
 /// Forty hex digits.
 fn hash(rng: &mut Rng) -> String {
-    format!("{:016x}{:016x}{:08x}", rng.next(), rng.next(), rng.next() as u32)
+    format!("{:016x}{:016x}{:08x}", rng.draw(), rng.draw(), rng.draw() as u32)
 }
 
 const BOTH: [Outcome; 2] = [Outcome::Yes, Outcome::No];
@@ -239,7 +235,15 @@ pub fn book(spec: &MarketSpec, outcome: Outcome, ladder: &Ladder, ms: u64, rng: 
 }
 
 /// A `last_trade_price`.
-pub fn last_trade(spec: &MarketSpec, outcome: Outcome, side: Side, at: Price, qty: Qty, ms: u64, rng: &mut Rng) -> String {
+pub fn last_trade(
+    spec: &MarketSpec,
+    outcome: Outcome,
+    side: Side,
+    at: Price,
+    qty: Qty,
+    ms: u64,
+    rng: &mut Rng,
+) -> String {
     format!(
         "{{\"market\":\"{}\",\"asset_id\":\"{}\",\"price\":\"{at}\",\"size\":\"{qty}\",\"fee_rate_bps\":\"0\",\
          \"side\":\"{}\",\"timestamp\":\"{ms}\",\"event_type\":\"last_trade_price\",\"transaction_hash\":\"{}\"}}",

@@ -6,9 +6,10 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use polyloly_fast::{
-    strategies::Params,
+    engine::{Action, Actions, Approved},
+    strategies::{Params, core},
     types::{
-        Event, InstrumentIx, MarketIx, Nanos, OrderHash, Price, Qty, Side, Stamp, TokenId, Universe, Usdc,
+        Event, InstrumentIx, MarketIx, Nanos, OrderHash, Price, Qty, Sequenced, Side, Stamp, TokenId, Universe, Usdc,
         amounts::Amounts,
         eip712::{OrderFields, OrderHasher},
         event::{BookSide, ReplyEvent},
@@ -18,7 +19,7 @@ use polyloly_fast::{
 use serde_json::Value;
 
 use super::{
-    pipeline::{Asked, Pipeline, Sent, Source},
+    pipeline::{Asked, Inbound, OPENING, Pipeline, Sent, Source},
     traffic::{
         Ladder, OrderText, Rng, TICKS, answer, best_bid_ask, book, frame, last_trade, price, price_change, seen_from,
         universe,
@@ -422,8 +423,7 @@ impl Venue {
             Side::Sell => (amounts.taker, Qty(amounts.maker)),
         };
         let price = Price::from_units((u128::from(cash) * 10_000 / u128::from(qty.micro())) as u16).expect("a price");
-        let resting =
-            Resting { order: id, outcome: instrument.outcome(), side, price, qty, matched: Qty::ZERO };
+        let resting = Resting { order: id, outcome: instrument.outcome(), side, price, qty, matched: Qty::ZERO };
         match json["orderType"].as_str() {
             Some("GTD") => self.rest(m, resting),
             Some("FAK") => self.take(m, resting),
@@ -557,7 +557,7 @@ fn accepted(order: &OrderHash, status: &str) -> Vec<u8> {
 }
 
 /// The signature's key is the account's owner, by recovery.
-fn check_signature(universe: &Universe, digest: &OrderHash, text: &str) {
+pub fn check_signature(universe: &Universe, digest: &OrderHash, text: &str) {
     use k256::ecdsa::{RecoveryId, Signature, VerifyingKey};
     let bytes: [u8; 65] = polyloly_fast::types::ids::parse_hex(text.as_bytes()).expect("65 bytes");
     let signature = Signature::from_slice(&bytes[..64]).expect("r and s");
@@ -578,7 +578,7 @@ pub fn params() -> Params {
     params
 }
 
-/// A run of the pipeline against the venue, recorded: every delivery, and how many requests it led to.
+/// A run of the pipeline against the venue, recorded.
 #[derive(Debug)]
 pub struct Transcript {
     /// Whose.
@@ -587,8 +587,38 @@ pub struct Transcript {
     pub begin: Stamp,
     /// What was read.
     pub deliveries: Vec<Delivery>,
-    /// Orders that each delivery led to.
-    pub orders: Vec<usize>,
+    /// What each delivery led to.
+    pub led_to: Vec<Effect>,
+}
+
+/// What a delivery led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// No request.
+    Nothing,
+    /// So many orders, perhaps cancels too.
+    Orders(usize),
+    /// Cancels only.
+    Cancels(usize),
+}
+
+impl Effect {
+    /// Of what a pipeline has to send.
+    pub fn of(sent: &[Sent]) -> Self {
+        let count = |wanted: fn(&Asked) -> bool| {
+            sent.iter().filter(|s| matches!(s, Sent::Request(asked, _) if wanted(asked))).count()
+        };
+        Self::counted(count(|asked| matches!(asked, Asked::Order(_))), count(|asked| matches!(asked, Asked::Cancel(_))))
+    }
+
+    /// Of so many orders and cancels.
+    pub fn counted(orders: usize, cancels: usize) -> Self {
+        match (orders, cancels) {
+            (0, 0) => Self::Nothing,
+            (0, n) => Self::Cancels(n),
+            (n, _) => Self::Orders(n),
+        }
+    }
 }
 
 impl Transcript {
@@ -598,19 +628,40 @@ impl Transcript {
         let mut venue = Venue::new(&universe, 1);
         let begin = venue.stamp();
         let mut pipeline = Pipeline::new(&universe, &params(), begin);
-        let (mut all, mut orders) = (Vec::with_capacity(deliveries), Vec::with_capacity(deliveries));
+        let (mut all, mut led_to) = (Vec::with_capacity(deliveries), Vec::with_capacity(deliveries));
         for _ in 0..deliveries {
             let delivery = venue.deliver();
             pipeline.take_in(delivery.source, delivery.stamp, &mut delivery.bytes.clone());
+            pipeline.written();
             venue.hear(&pipeline);
-            orders.push(pipeline.sent().iter().filter(|s| matches!(s, Sent::Request(Asked::Order(_), _))).count());
+            led_to.push(Effect::of(pipeline.sent()));
             all.push(delivery);
         }
-        Self { universe, begin, deliveries: all, orders }
+        Self { universe, begin, deliveries: all, led_to }
     }
 
     /// A pipeline at the beginning of the run: the same deliveries lead to the same bytes again.
     pub fn pipeline(&self) -> Pipeline {
         Pipeline::new(&self.universe, &params(), self.begin)
+    }
+
+    /// Every order of the run, as risk approved it.
+    pub fn approved(&self) -> Vec<Approved> {
+        let mut core = core(&self.universe, &params());
+        let (mut inbound, mut actions, mut all) = (Inbound::new(&self.universe), Actions::new(), Vec::new());
+        let mut hear = |stamp, event| {
+            actions.clear();
+            core.on(&Sequenced { seq: 0, stamp, event }, &mut (), &mut actions);
+            for action in &actions {
+                if let Action::Place(approved) = action {
+                    all.push(*approved);
+                }
+            }
+        };
+        OPENING.into_iter().for_each(|event| hear(self.begin, event));
+        for d in &self.deliveries {
+            inbound.read(d.source, &mut d.bytes.clone(), &mut |event| hear(d.stamp, event));
+        }
+        all
     }
 }
