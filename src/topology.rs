@@ -210,6 +210,17 @@ impl Plan {
         Ok(Self { threads, unused })
     }
 
+    /// The cores that have work, each once, hot path first.
+    pub fn cores(&self) -> Vec<usize> {
+        let mut cores: Vec<usize> = Vec::new();
+        for thread in &self.threads {
+            if !cores.contains(&thread.core) {
+                cores.push(thread.core);
+            }
+        }
+        cores
+    }
+
     /// How many feed tiles it has.
     pub fn feed_tiles(&self) -> usize {
         self.threads.iter().flat_map(|t| &t.tiles).filter(|t| matches!(t, Tile::Feed(_))).count()

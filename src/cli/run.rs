@@ -150,7 +150,7 @@ fn configuration(args: &Args) -> Result<Config, Refused> {
     config.check().map_err(Refused::usage)?;
     config.check_flags(args.live).map_err(Refused::usage)?;
     if config.mode == Mode::Embedded {
-        config.engine.pair = config.engine.pair.compressed(config.run.speed);
+        config.engine = config.engine.compressed(config.run.speed);
     }
     Ok(config)
 }
@@ -220,7 +220,7 @@ fn finish(
         seed: config.run.seed,
         speed: if config.mode == Mode::Embedded { config.run.speed } else { 1 },
         duration,
-        cores: plan.threads.iter().map(|t| t.core).collect(),
+        cores: plan.cores(),
         plan: Some(plan.clone()),
         stop_reason: ended.reason.into(),
         state_hash,

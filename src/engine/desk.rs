@@ -340,6 +340,7 @@ impl Desk {
             books: [Outcome::Yes, Outcome::No].map(|o| &self.instruments[m.instrument(o).ix()].book),
             trusted,
             closed: self.risk.closed().is_some(),
+            budget: self.risk.budget(self.now),
             state: self.trading_state(m),
             orders: &self.orders,
             ledger: &self.ledger,
@@ -348,7 +349,10 @@ impl Desk {
     }
 
     pub(super) fn merge(&mut self, market: MarketIx, qty: Qty, out: &mut Actions) {
-        if !self.risk.stopping() && out.push(Action::Merge { market, qty }).is_ok() {
+        if !self.risk.stopping()
+            && self.ledger.may_merge(market, self.now)
+            && out.push(Action::Merge { market, qty }).is_ok()
+        {
             self.ledger.merge_asked(market, qty);
         }
     }

@@ -183,7 +183,7 @@ impl Desk {
                 self.ledger.merged(market, qty);
             }
             ReplyEvent::MergeFailed { market, qty } if market.ix() < self.universe.markets.len() => {
-                self.ledger.merge_failed(market, qty);
+                self.ledger.merge_failed(market, qty, self.now);
             }
             ReplyEvent::Merged { .. } | ReplyEvent::MergeFailed { .. } => {}
             ReplyEvent::Collateral { cash } => self.count_collateral(cash, out),

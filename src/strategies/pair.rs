@@ -249,7 +249,7 @@ impl Pair {
                 let _ = out.push(Wish::Cancel(order.hash));
             }
         }
-        if let (false, Some(quote)) = (working, want) {
+        if let (false, true, Some(quote)) = (working, view.budget > 0, want) {
             let expires_s = view.now.secs() + 60 + u64::from(self.params.ttl_s);
             let _ = out.push(Wish::Place(Intent {
                 instrument,
@@ -358,7 +358,7 @@ impl Strategy for Pair {
         }
         let [yes, no] = [Outcome::Yes, Outcome::No].map(|o| view.ledger.settled(view.market.instrument(o)));
         let pairs = yes.min(no);
-        if pairs >= Qty::shares(u64::from(self.params.merge_shares)) && !view.ledger.merging(view.market) {
+        if pairs >= Qty::shares(u64::from(self.params.merge_shares)) && view.ledger.may_merge(view.market, view.now) {
             let _ = out.push(Wish::Merge(pairs));
         }
     }
