@@ -12,7 +12,7 @@ use std::{
 };
 
 use crate::{
-    cold::journal::Record,
+    cold::{Latest, Slot, journal::Record},
     engine::{Action, Actions, Probe, Report, Step, sign::OrderSigner},
     gateway::{Command, Origin},
     stage::{
@@ -34,6 +34,8 @@ use crate::{
 const BATCH: usize = 64;
 /// Time passes for the engine at least every 100 ms; housekeeping, every 10 ms, makes the tick before that is over.
 const TICK_AFTER_NS: u64 = 90_000_000;
+/// The engine's numbers are shown to the cold tile this often.
+const SHOW_EVERY_NS: u64 = 200_000_000;
 /// Events between two state hashes.
 const HASH_EVERY: u64 = 65_536;
 /// Snapshots owed to a full ring, at most: one for each instrument of a large universe.
@@ -54,7 +56,7 @@ pub struct HotStatus {
 }
 
 /// How a run ended.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Outcome {
     /// What it did.
     pub report: Report,
@@ -104,6 +106,8 @@ pub struct HotConfig {
     pub cash: Usdc,
     /// Decide and sign, send nothing.
     pub dry_run: bool,
+    /// Where the engine's numbers are put for the cold tile.
+    pub board: Slot<Latest>,
 }
 
 /// The hot tile.
@@ -115,6 +119,8 @@ pub struct HotTile {
     status: Arc<HotStatus>,
     engine: Core,
     signer: OrderSigner,
+    board: Slot<Latest>,
+    shown: Nanos,
     clock: Clock,
     actions: Actions,
     /// Events of our own making, to be heard next.
@@ -152,7 +158,7 @@ impl HotTile {
         counters: &Arc<Counters>,
         status: &Arc<HotStatus>,
     ) -> Self {
-        let HotConfig { core, signer, run_tag, cash, dry_run } = config;
+        let HotConfig { core, signer, run_tag, cash, dry_run, board } = config;
         let mut own = VecDeque::with_capacity(256);
         own.push_back(Event::Start { run_tag, cash });
         Self {
@@ -162,6 +168,8 @@ impl HotTile {
             status: Arc::clone(status),
             engine: core,
             signer,
+            board,
+            shown: Nanos(0),
             clock: Clock::new(),
             actions: Actions::new(),
             own,
@@ -290,7 +298,7 @@ impl HotTile {
         let outcome = Outcome { report, seq: self.seq, state_hash, events: self.events, clean };
         // Set once: `done` guards it.
         let _ = self.status.outcome.set(outcome);
-        self.publish();
+        self.publish(self.clock.now().wall);
         self.control.end(clean);
     }
 
@@ -343,7 +351,11 @@ impl HotTile {
         }
     }
 
-    fn publish(&self) {
+    fn publish(&mut self, now: Nanos) {
+        if self.done || now.since(self.shown) >= SHOW_EVERY_NS {
+            self.shown = now;
+            self.board.put(Latest { seq: self.seq, brief: self.engine.brief() });
+        }
         self.status.seq.store(self.seq, Ordering::Relaxed);
         self.status.admitting.store(!self.done && self.engine.closed().is_none(), Ordering::Relaxed);
     }
@@ -408,7 +420,7 @@ impl Stage for HotTile {
             self.hear(now, Event::Tick);
         }
         add(&self.counters.samples_lost, std::mem::take(&mut self.samples_lost));
-        self.publish();
+        self.publish(now.wall);
     }
 
     /// Called before the engine finished only when another tile failed: then the run ends where it is.

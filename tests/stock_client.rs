@@ -37,7 +37,7 @@ impl Scenario for Still {
             exchange: Exchange::V2,
             tick: TickSize::Cent,
             min_size: Qty::shares(5),
-            fee: FeeSchedule { rate_ppm: 50_000, exponent: 1 },
+            fee: FeeSchedule { rate_ppm: 50_000 },
             hold_ms: 0,
             clear_on_start: false,
             game_start: None,

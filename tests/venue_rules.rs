@@ -40,7 +40,7 @@ fn spec(hold_ms: u32) -> MarketSpec {
         exchange: Contract::V2,
         tick: TickSize::Cent,
         min_size: Qty::shares(5),
-        fee: FeeSchedule { rate_ppm: 50_000, exponent: 1 },
+        fee: FeeSchedule { rate_ppm: 50_000 },
         hold_ms,
         clear_on_start: true,
         game_start: None,
@@ -451,7 +451,7 @@ fn every_fee_vector() {
     for v in rows {
         let text = |k: &str| v[k].as_str().unwrap();
         let rate_ppm = Usdc::parse(text("rate").as_bytes()).unwrap().micro() as u32;
-        let schedule = FeeSchedule { rate_ppm, exponent: v["exponent"].as_u64().unwrap() as u8 };
+        let schedule = FeeSchedule { rate_ppm };
         let (qty, price) =
             (Qty::parse(text("shares").as_bytes()).unwrap(), Price::parse(text("price").as_bytes()).unwrap());
         let expected = Usdc::parse(text("fee5_halfEven").as_bytes()).unwrap();

@@ -65,3 +65,43 @@ fn matches_are_played_to_the_end_and_paid_out() {
         );
     }
 }
+
+/// Ten silent seconds after a heartbeat cancel everything of that key, and of no other.
+#[test]
+fn a_silent_key_loses_its_orders() {
+    use std::sync::Arc;
+
+    use polyloly_fast::{
+        types::{InstrumentIx, OrderHash, Side, TimeInForce},
+        venue::{accounts::AccountIx, rules::NewOrder},
+    };
+    let mut host =
+        Host::new(scenario::open("lol-bo3", 1).unwrap(), &wallets::development(Usdc::dollars(100)), 137, 1, 1.0);
+    let at = |ms: u64| Nanos(1_790_000_000_000_000_000 + ms * 1_000_000);
+    let account = host.funder(&wallets::development(Usdc::ZERO)[0].funder).unwrap();
+    let place = |host: &mut Host, n: u8, key: &str, account: AccountIx| {
+        let new = NewOrder {
+            id: OrderHash([n; 32]),
+            account,
+            owner: Arc::from(key),
+            tag: None,
+            instrument: InstrumentIx(0),
+            side: Side::Buy,
+            maker_amount: 1_000_000,
+            taker_amount: 10_000_000,
+            tif: TimeInForce::Gtc,
+            post_only: true,
+        };
+        host.exchange.submit(new, at(0)).unwrap();
+    };
+    place(&mut host, 1, "beating", account);
+    place(&mut host, 2, "other", account);
+    host.heartbeats.beat(&Arc::from("beating"), "", at(0)).unwrap();
+    let open = |host: &Host| host.exchange.open_orders(|_| true).len();
+    for (ms, left) in [(5_000, 2), (9_999, 2), (10_000, 1), (20_000, 1)] {
+        host.advance(at(ms));
+        assert_eq!(open(&host), left, "after {ms} ms");
+    }
+    let status = |n: u8| host.exchange.order(&OrderHash([n; 32])).unwrap().phase.as_str().to_owned();
+    assert_eq!((status(1), status(2)), ("CANCELED".into(), "LIVE".into()));
+}

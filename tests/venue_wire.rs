@@ -64,7 +64,7 @@ impl Scenario for Script {
             exchange: Exchange::V2,
             tick: TickSize::Cent,
             min_size: Qty::shares(5),
-            fee: FeeSchedule { rate_ppm: 50_000, exponent: 1 },
+            fee: FeeSchedule { rate_ppm: 50_000 },
             hold_ms: 0,
             clear_on_start: true,
             game_start: None,
@@ -611,7 +611,7 @@ fn tls_with_an_authority_of_its_own() {
         let mut tls = rustls::StreamOwned::new(session, stream);
         tls.write_all(b"GET /ok HTTP/1.1\r\nConnection: close\r\n\r\n").unwrap();
         let mut text = String::new();
-        let _ = tls.read_to_string(&mut text);
+        tls.read_to_string(&mut text).expect("an orderly end");
         assert!(text.starts_with("HTTP/1.1 200 OK") && text.ends_with("\"OK\""), "{text}");
     }
 }
@@ -640,6 +640,47 @@ fn bad_bytes_are_answered_and_the_venue_goes_on() {
     c.stream.write_all(b"GET /ok HTTP/1.1\r\n\r\nGET /version HTTP/1.1\r\n\r\n").unwrap();
     assert_eq!(c.answer(), (200, json!("OK")));
     assert_eq!(c.answer(), (200, json!({"version": 2})));
+}
+
+/// A recording speaks for its market: its frames go out as they are, and a late subscriber gets the book they make.
+#[test]
+fn a_recording_is_played_and_remembered() {
+    let book = json!({"event_type": "book", "asset_id": token(1), "market": "0x01", "timestamp": "1790000000000",
+        "bids": [{"price": "0.40", "size": "10"}], "asks": [{"price": "0.60", "size": "20"}], "hash": "h"});
+    let change = json!({"event_type": "price_change", "market": "0x01", "timestamp": "1790000000001", "price_changes": [
+        {"asset_id": token(1), "price": "0.41", "size": "7", "side": "BUY", "best_bid": "0.41", "best_ask": "0.60"},
+        {"asset_id": token(1), "price": "0.60", "size": "0", "side": "SELL", "best_bid": "0.41", "best_ask": "1"}]});
+    let script = vec![
+        (SimTime(1), Command::Replay(json!([book]).to_string())),
+        (SimTime(2), Command::Replay(change.to_string())),
+    ];
+    let venue = start(false, script, Begin::OnSignal);
+    let mut early = ws(&venue, "/ws/market", Some(market_hello()));
+    until(&mut early, |v| v["asset_id"] == token(2));
+    venue.begin();
+    assert_eq!(until(&mut early, Value::is_array), json!([book]));
+    assert_eq!(until(&mut early, |v| v["timestamp"] == "1790000000001"), change);
+    let mut late = ws(&venue, "/ws/market", Some(market_hello()));
+    let dump = until(&mut late, |v| v["asset_id"] == token(1));
+    assert_eq!(dump["bids"], json!([{"price": "0.4", "size": "10"}, {"price": "0.41", "size": "7"}]));
+    assert_eq!((&dump["asks"], &dump["timestamp"]), (&json!([]), &json!("1790000000001")));
+}
+
+#[test]
+fn a_reader_that_does_not_read_is_cut_and_counted() {
+    let flips =
+        |n: u64| Command::TickSize(MarketIx(0), if n.is_multiple_of(2) { TickSize::Mill } else { TickSize::Cent });
+    let script = (0..60_000).map(|n| (SimTime(n), flips(n))).collect();
+    let venue = start(false, script, Begin::OnSignal);
+    let mut asleep = ws(&venue, "/ws/market", Some(market_hello()));
+    until(&mut asleep, |v| v["asset_id"] == token(2));
+    let mut c = Client::new(&venue, listed(SignatureType::Eoa));
+    venue.begin();
+    let begun = std::time::Instant::now();
+    while venue.stats().slow_cut.load(std::sync::atomic::Ordering::Relaxed) == 0 {
+        assert_eq!(c.get("/ok"), "OK", "the others are served meanwhile");
+        assert!(begun.elapsed() < PATIENCE, "not cut");
+    }
 }
 
 #[test]
@@ -716,9 +757,11 @@ fn a_deposit_wallet_merges_a_pair() {
     let busy = c.raw("POST", "/submit", &[], &submit(0, &data).to_string());
     assert!(busy.1["error"].as_str().unwrap().contains("active action"));
     let mut states = vec!["STATE_NEW".to_owned()];
+    let begun = std::time::Instant::now();
     while states.last().is_some_and(|s| s != "STATE_CONFIRMED" && s != "STATE_FAILED") {
         let id = sent["transactionID"].as_str().unwrap();
         let state = c.get(&format!("/v1/account/transactions/{id}"))["state"].as_str().unwrap().to_owned();
+        assert!(begun.elapsed() < PATIENCE, "{states:?}");
         if states.last() != Some(&state) {
             states.push(state);
         }

@@ -1,6 +1,6 @@
 //! `polyloly-fast book FILE…`: recorded market-channel messages through the real parser into the real books.
 
-use std::{path::PathBuf, process::ExitCode, time::Instant};
+use std::{io::Write, path::PathBuf, process::ExitCode, time::Instant};
 
 use serde_json::{Value, json};
 
@@ -79,6 +79,11 @@ fn hear(books: &mut [Book], event: &MarketEvent) {
     }
 }
 
+/// Prints a line. A reader that stopped reading still gets the exit code.
+fn say(line: &Value) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
 fn levels(book: &Book, side: BookSide) -> Vec<[String; 2]> {
     book.levels(side).map(|l| [l.price.to_string(), l.qty.to_string()]).collect()
 }
@@ -90,7 +95,7 @@ pub fn run(args: Args) -> ExitCode {
         match messages(file) {
             Ok(more) => texts.extend(more),
             Err(error) => {
-                println!("{}", json!({ "error": error }));
+                say(&json!({ "error": error }));
                 failed = true;
             }
         }
@@ -119,39 +124,33 @@ pub fn run(args: Args) -> ExitCode {
         };
         if let Err((instrument, error)) = error {
             replayed.reject(instrument);
-            println!("{}", json!({ "error": error }));
+            say(&json!({ "error": error }));
         }
     }
     let elapsed_ns = start.elapsed().as_nanos().max(1);
     for ((token, _), book) in tokens.iter().zip(&replayed.books).filter(|((t, _), _)| *t != NO_TOKEN) {
         let best = |side| book.best(side).map(|l| l.price.to_string());
         let (bids, asks) = (levels(book, BookSide::Bid), levels(book, BookSide::Ask));
-        println!(
-            "{}",
-            json!({
-                "token_id": token.to_string(),
-                "best_bid": best(BookSide::Bid),
-                "best_ask": best(BookSide::Ask),
-                "bids": bids.len(),
-                "asks": asks.len(),
-                "levels": {"bids": bids, "asks": asks},
-                "trusted": book.trusted(),
-                "distrust": book.distrust(),
-                "tick_size": book.tick().as_str(),
-            })
-        );
+        say(&json!({
+            "token_id": token.to_string(),
+            "best_bid": best(BookSide::Bid),
+            "best_ask": best(BookSide::Ask),
+            "bids": bids.len(),
+            "asks": asks.len(),
+            "levels": {"bids": bids, "asks": asks},
+            "trusted": book.trusted(),
+            "distrust": book.distrust(),
+            "tick_size": book.tick().as_str(),
+        }));
     }
     let messages = texts.len() as u128;
-    println!(
-        "{}",
-        json!({
-            "messages": texts.len(),
-            "applied": replayed.applied,
-            "ignored": replayed.ignored,
-            "rejected": replayed.rejected,
-            "per_second": u64::try_from(messages * 1_000_000_000 / elapsed_ns).unwrap_or(u64::MAX),
-        })
-    );
+    say(&json!({
+        "messages": texts.len(),
+        "applied": replayed.applied,
+        "ignored": replayed.ignored,
+        "rejected": replayed.rejected,
+        "per_second": u64::try_from(messages * 1_000_000_000 / elapsed_ns).unwrap_or(u64::MAX),
+    }));
     ExitCode::from(if failed || replayed.rejected > 0 { exit::FAILED } else { exit::DONE })
 }
 

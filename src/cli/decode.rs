@@ -3,7 +3,13 @@
 //! The understanding is that of the running program: the real parsers read the message, and their events are printed.
 //! For every kind the fields they read are listed here; everything else in the message is named as ignored.
 
-use std::{collections::BTreeSet, fs, io::Read, path::PathBuf, process::ExitCode};
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{Read, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use serde_json::{Value, json};
 
@@ -87,14 +93,17 @@ fn gunzip(_: &[u8]) -> Result<Vec<u8>, String> {
 
 /// Runs the command. Exit 1 if any file or message could not be read, 0 otherwise.
 pub fn run(args: Args) -> ExitCode {
-    let mut failed = false;
+    let (mut out, mut failed) = (std::io::stdout().lock(), false);
     for file in &args.files {
         let texts = messages(file).unwrap_or_else(|error| vec![Err(error)]);
         for text in texts {
             let answers = text.map(|t| decode(&t)).unwrap_or_else(|error| vec![json!({ "error": error })]);
             for answer in answers {
                 failed |= answer.get("error").is_some();
-                println!("{answer}");
+                // Whoever reads may stop, as `head` does.
+                if writeln!(out, "{answer}").is_err() {
+                    return ExitCode::from(exit::FAILED);
+                }
             }
         }
     }
@@ -211,3 +220,35 @@ pub(super) fn universe_of<'v>(values: impl IntoIterator<Item = &'v Value>) -> Un
 
 /// Stands for the token that no message named.
 pub(super) const NO_TOKEN: TokenId = TokenId([0xff; 32]);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recordings_are_split_into_messages() {
+        let told = |bytes: &[u8]| -> Vec<bool> { split(bytes).iter().map(Result::is_ok).collect() };
+        for (what, bytes, expected) in [
+            ("nothing", &b""[..], &[][..]),
+            ("one, laid out", b"{\n \"a\": [\n1,\n2]\n}\n", &[true]),
+            ("one after another", b"{\"a\":1}{\"b\":2} [3]", &[true, true, true]),
+            ("lines", b"{\"a\":1}\n\n{\"b\":2}\n", &[true, true]),
+            ("a bad line spoils itself", b"{\"a\":1}\n{\"b\":\nPONG\n{\"c\":3}\n", &[true, false, true, true]),
+            ("a broken layout is one message", b"{\n \"a\": [\n1,\n2", &[false]),
+            ("a keepalive", b"PONG", &[true]),
+            ("no JSON at all", b"<html>\n</html>\n", &[false]),
+            ("not UTF-8", b"\"\xff\"", &[false]),
+        ] {
+            assert_eq!(told(bytes), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn ignored_paths_are_what_no_read_path_covers() {
+        let message = json!({"a": {"b": [{"c": 1, "d": 2}]}, "e": [], "f": {"g": 0}});
+        let left = |read: &[&str]| -> Vec<_> { paths(&message).into_iter().filter(|p| !reads(read, p)).collect() };
+        assert_eq!(left(&[]), ["a.b[].c", "a.b[].d", "e", "f.g"]);
+        assert_eq!(left(&["a.b[].c", "e[].x"]), ["a.b[].d", "f.g"], "an empty list of read things is read");
+        assert_eq!(left(&["a", "f.*"]), ["e"]);
+    }
+}

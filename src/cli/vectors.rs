@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -119,7 +120,9 @@ pub fn run(args: Args) -> ExitCode {
             for r in reports {
                 let ok = r.differences.is_empty();
                 same &= ok;
-                println!("{}", json!({"file": r.file, "rows": r.rows, "ok": ok, "skipped": r.skipped}));
+                let line = json!({"file": r.file, "rows": r.rows, "ok": ok, "skipped": r.skipped});
+                // A reader that stopped reading still gets the exit code.
+                let _ = writeln!(std::io::stdout(), "{line}");
                 r.differences.iter().for_each(|d| eprintln!("{}: {d}", r.file));
             }
             ExitCode::from(if same { exit::DONE } else { exit::MISMATCH })

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{
     flow::{Flow, KILL_REASONS, SIDES, STRATEGIES},
-    status::HotStatus,
+    status::Latest,
 };
 use crate::stage::{
     latency::{Latency, Sample},
@@ -92,7 +92,7 @@ pub struct View<'a> {
     /// Rings.
     pub rings: &'a [std::sync::Arc<RingStats>],
     /// The engine's numbers, once it has given any.
-    pub status: Option<&'a HotStatus>,
+    pub status: Option<&'a Latest>,
     /// Resident memory in bytes, where the system says.
     pub resident_bytes: Option<u64>,
 }
@@ -158,16 +158,16 @@ pub fn prometheus(view: &View<'_>) -> String {
     }
     if let Some(status) = view.status {
         p.family("admitting", "gauge", "1 while new orders are admitted.");
-        p.line("admitting", &[], u8::from(status.admitting));
+        p.line("admitting", &[], u8::from(status.brief.admitting));
         p.family("orders_open", "gauge", "Orders open now.");
-        p.line("orders_open", &[], status.orders.open);
+        p.line("orders_open", &[], status.brief.orders.open);
         p.family("orders_unresolved", "gauge", "Orders whose fate is unknown now.");
-        p.line("orders_unresolved", &[], status.orders.unresolved);
+        p.line("orders_unresolved", &[], status.brief.orders.unresolved);
         for (name, help, value) in [
-            ("pnl_realized_usdc", "Booked by sales, merges and payouts.", status.pnl.realized),
-            ("pnl_unrealized_usdc", "Of positions still open, at the mark.", status.pnl.unrealized),
-            ("daily_pnl_usdc", "Equity change of this run.", status.pnl.equity_change),
-            ("fees_usdc", "Fees paid as taker.", status.pnl.fees),
+            ("pnl_realized_usdc", "Booked by sales, merges and payouts.", status.brief.pnl.realized),
+            ("pnl_unrealized_usdc", "Of positions still open, at the mark.", status.brief.pnl.unrealized),
+            ("daily_pnl_usdc", "Equity change of this run.", status.brief.pnl.equity_change),
+            ("fees_usdc", "Fees paid as taker.", status.brief.pnl.fees),
         ] {
             p.family(name, "gauge", help);
             p.line(name, &[], value);
@@ -252,7 +252,7 @@ mod tests {
             latency: &latency,
             counters: &[("market_messages", 7), ("user_reconnects", 2)],
             rings: &[tx.stats().clone()],
-            status: Some(&HotStatus::default()),
+            status: Some(&Latest::default()),
             resident_bytes: Some(1),
         });
         for line in [

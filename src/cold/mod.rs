@@ -11,6 +11,6 @@ pub mod status;
 pub mod summary;
 pub mod tile;
 
-pub use status::{HotStatus, Slot};
+pub use status::{Latest, Slot};
 pub use summary::{RunFacts, Summary};
 pub use tile::{ColdTile, Outcome, Parts};

@@ -4,25 +4,15 @@ use std::sync::Arc;
 
 use crossbeam::queue::ArrayQueue;
 
-use crate::engine::report::{Books, Fills, Orders, Pnl};
+use crate::engine::report::Brief;
 
 /// What the hot tile publishes about the engine a few times a second, outside of the hot path.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct HotStatus {
+pub struct Latest {
     /// The last event heard.
     pub seq: u64,
-    /// New orders are admitted.
-    pub admitting: bool,
-    /// Orders.
-    pub orders: Orders,
-    /// Fills.
-    pub fills: Fills,
-    /// Profit and loss.
-    pub pnl: Pnl,
-    /// Books.
-    pub books: Books,
-    /// Why the kill switch tripped, if it did.
-    pub kill_switch: Option<&'static str>,
+    /// The numbers that change all the time.
+    pub brief: Brief,
 }
 
 /// A place for one value: writing replaces, reading takes, neither waits.

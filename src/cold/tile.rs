@@ -10,7 +10,7 @@ use super::{
     journal::{Closing, JournalError, Record, Writer},
     metrics::{self, Histograms, View},
     progress::{Glance, Progress},
-    status::{HotStatus, Slot},
+    status::{Latest, Slot},
 };
 use crate::{
     stage::{
@@ -39,7 +39,7 @@ pub struct Parts {
     /// Latency samples, one ring a tile.
     pub samples: Vec<Rx<Sample>>,
     /// The engine's numbers.
-    pub status: Slot<HotStatus>,
+    pub status: Slot<Latest>,
     /// Counters of all tiles.
     pub counters: Arc<Counters>,
     /// Every ring of the run.
@@ -80,7 +80,7 @@ pub struct ColdTile {
     parts: Parts,
     flow: Flow,
     latency: Histograms,
-    status: Option<HotStatus>,
+    status: Option<Latest>,
     failure: Option<String>,
     journal_was_on: bool,
     down_told: bool,
@@ -162,9 +162,9 @@ impl ColdTile {
         let q = self.latency.quantiles(Latency::TickToTrade);
         Glance {
             state_of_match: self.flow.state_of_match,
-            open: status.orders.open,
+            open: status.brief.orders.open,
             fills: self.flow.filled.iter().flatten().sum(),
-            equity: status.pnl.equity_change,
+            equity: status.brief.pnl.equity_change,
             tick_to_trade_ns: (q.count > 0).then_some(q.p50_ns),
         }
     }
@@ -203,8 +203,8 @@ impl ColdTile {
             ("journal", !self.journal_was_on || self.parts.journal.is_some()),
             ("user_channel", self.flow.user_up),
             ("gateway", self.flow.gateway_up),
-            ("engine_admitting", self.status.is_some_and(|s| s.admitting)),
-            ("kill_switch_off", self.status.is_none_or(|s| s.kill_switch.is_none())),
+            ("engine_admitting", self.status.is_some_and(|s| s.brief.admitting)),
+            ("kill_switch_off", self.status.is_none_or(|s| s.brief.kill_switch.is_none())),
             ("not_stopping", !self.stopping && self.flow.finished.is_none()),
         ];
         let ready = checks.iter().all(|(_, ok)| *ok);
@@ -218,17 +218,17 @@ impl ColdTile {
             .state_of_match
             .map(|m| json!({ "phase": format!("{:?}", m.phase).to_lowercase(), "map": m.map, "score": m.score }));
         json!({
-            "run": self.parts.run_id, "version": self.parts.version, "seq": status.seq, "admitting": status.admitting,
-            "kill_switch": status.kill_switch, "match": state,
+            "run": self.parts.run_id, "version": self.parts.version, "seq": status.seq, "admitting": status.brief.admitting,
+            "kill_switch": status.brief.kill_switch, "match": state,
             "events": self.flow.events_total(), "actions": self.flow.actions,
-            "orders": status.orders, "books": status.books,
-            "fills": { "count": status.fills.count, "failed": status.fills.failed },
+            "orders": status.brief.orders, "books": status.brief.books,
+            "fills": { "count": status.brief.fills.count, "failed": status.brief.fills.failed },
             "pnl": {
-                "equity_change_usdc": status.pnl.equity_change.to_string(),
-                "realized_usdc": status.pnl.realized.to_string(),
-                "unrealized_usdc": status.pnl.unrealized.to_string(),
-                "fees_usdc": status.pnl.fees.to_string(),
-                "locked_usdc": status.pnl.locked.to_string(),
+                "equity_change_usdc": status.brief.pnl.equity_change.to_string(),
+                "realized_usdc": status.brief.pnl.realized.to_string(),
+                "unrealized_usdc": status.brief.pnl.unrealized.to_string(),
+                "fees_usdc": status.brief.pnl.fees.to_string(),
+                "locked_usdc": status.brief.pnl.locked.to_string(),
             },
             "latency": self.latency.all().map(|(what, q)| (what.as_str().to_owned(), json!(q)))
                 .collect::<serde_json::Map<_, _>>(),

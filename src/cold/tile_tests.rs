@@ -20,7 +20,7 @@ struct Rig {
     tile: ColdTile,
     records: Tx<Record>,
     samples: Tx<Sample>,
-    status: Slot<HotStatus>,
+    status: Slot<Latest>,
     outcome: Slot<Outcome>,
     told: Arc<crossbeam::queue::ArrayQueue<ControlEvent>>,
     dir: std::path::PathBuf,
@@ -152,7 +152,7 @@ fn readiness_names_what_is_missing() {
     rig.event(2, Event::Reply(ReplyEvent::GatewayUp));
     rig.tile.poll();
     assert_eq!(answer(&rig).status, 503);
-    rig.status.put(HotStatus { admitting: true, ..HotStatus::default() });
+    rig.status.put(Latest { brief: Brief { admitting: true, ..Brief::default() }, ..Latest::default() });
     rig.keep_house(1);
     assert_eq!(answer(&rig), Answer { status: 200, ..answer(&rig) });
     rig.event(3, Event::User(UserEvent::Down));

@@ -111,7 +111,7 @@ impl Account {
 
     /// Pays for shares and receives them.
     pub fn buy(&mut self, i: InstrumentIx, qty: Qty, cost: Usdc) {
-        self.cash = self.cash - cost;
+        self.cash -= cost;
         self.spent += cost;
         let h = self.holding_mut(i);
         h.balance += qty;
@@ -127,7 +127,7 @@ impl Account {
 
     /// Pays a taker fee.
     pub fn pay_fee(&mut self, fee: Usdc) {
-        self.cash = self.cash - fee;
+        self.cash -= fee;
         self.fees += fee;
     }
 

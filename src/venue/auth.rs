@@ -153,7 +153,7 @@ fn plain(base64: &str) -> String {
 /// The signature that L2 wants. `None` if the secret is not base64.
 pub fn hmac_of(secret: &str, timestamp: &str, method: &str, path: &str, body: &[u8]) -> Option<String> {
     let mut padded = plain(secret);
-    while padded.len() % 4 != 0 {
+    while !padded.len().is_multiple_of(4) {
         padded.push('=');
     }
     let mut mac = Hmac::<Sha256>::new_from_slice(&URL_SAFE.decode(padded).ok()?).ok()?;

@@ -77,6 +77,7 @@ pub struct Conn {
     tls: Option<Box<ServerConnection>>,
     out: Vec<u8>,
     sent: usize,
+    farewell: bool,
     socket: Option<Box<Socket>>,
 }
 
@@ -84,7 +85,17 @@ impl Conn {
     /// A fresh connection. Errors: the TLS session could not be made.
     pub fn new(stream: TcpStream, tls: Option<Arc<ServerConfig>>, born: Nanos) -> io::Result<Self> {
         let tls = tls.map(ServerConnection::new).transpose().map_err(io::Error::other)?.map(Box::new);
-        Ok(Self { stream, born, input: Vec::new(), closing: false, tls, out: Vec::new(), sent: 0, socket: None })
+        Ok(Self {
+            stream,
+            born,
+            input: Vec::new(),
+            closing: false,
+            tls,
+            out: Vec::new(),
+            sent: 0,
+            farewell: false,
+            socket: None,
+        })
     }
 
     /// Reads what the socket has into the input.
@@ -211,8 +222,16 @@ impl Conn {
             while tls.wants_write() {
                 tls.write_tls(&mut self.stream)?;
             }
-            if self.sent == self.out.len() || tls.is_handshaking() {
+            if tls.is_handshaking() {
                 return Ok(());
+            }
+            if self.sent == self.out.len() {
+                // Without this the peer cannot tell the end from a cut.
+                if !self.closing || std::mem::replace(&mut self.farewell, true) {
+                    return Ok(());
+                }
+                tls.send_close_notify();
+                continue;
             }
             let end = self.out.len().min(self.sent + (64 << 10));
             self.sent += tls.writer().write(&self.out[self.sent..end])?;

@@ -160,9 +160,10 @@ mod tests {
     #[test]
     fn requests_one_after_the_other_and_in_pieces() {
         let bytes = b"POST /order?a=1&next_cursor=MA%3D%3D HTTP/1.1\r\nContent-Length: 2\r\nPoly_Key: x\r\n\r\n{}GET /ok HTTP/1.1\r\nConnection: close\r\n\r\n";
+        let first_len = bytes.windows(4).position(|w| w == b"GET ").unwrap();
         for cut in 0..bytes.len() {
             let whole = parse(&bytes[..cut]).unwrap();
-            assert_eq!(whole.is_some(), cut >= 84, "cut at {cut}");
+            assert_eq!(whole.is_some(), cut >= first_len, "cut at {cut}");
         }
         let (first, used) = parse(bytes).unwrap().unwrap();
         assert_eq!((first.path.as_str(), first.body.as_slice()), ("/order", b"{}".as_slice()));

@@ -13,6 +13,7 @@ pub mod heartbeat;
 pub mod host;
 pub mod http;
 pub mod intake;
+mod matching;
 pub mod notes;
 pub mod recorded;
 pub mod relayer;

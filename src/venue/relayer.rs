@@ -15,9 +15,12 @@ use super::{
 };
 use crate::types::{Address, ConditionId, MarketIx, Nanos, Qty, market::SignatureType};
 
+/// When a transaction reaches each state, counted from its submission.
 const EXECUTED_NS: u64 = 100_000_000;
 const MINED_NS: u64 = 500_000_000;
 const CONFIRMED_NS: u64 = 900_000_000;
+/// Transactions that are remembered before the finished ones are dropped.
+const KEPT_MAX: usize = 10_000;
 
 /// What a call does here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,6 +168,9 @@ impl Relayer {
             sent: now,
             due: Some(now.plus(EXECUTED_NS)),
         };
+        if self.txs.len() >= KEPT_MAX {
+            self.txs.retain(|_, t| t.due.is_some());
+        }
         self.txs.insert(id.clone(), tx);
         Ok(json!({"transactionID": id, "state": "STATE_NEW", "transactionHash": ""}))
     }

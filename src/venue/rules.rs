@@ -186,13 +186,12 @@ pub fn signed_price(new: &NewOrder, tick: TickSize) -> Option<Price> {
     (exact.abs_diff(cash * 10_000) <= allowed).then_some(price)
 }
 
-/// Taker fee of one match: shares × rate × (p·(1−p))^e in collateral, to five decimals, half to even.
+/// Taker fee of one match: shares × rate × p·(1−p) in collateral, to five decimals, half to even.
 /// Source: docs/PROTOCOL.md "fees"; tests/fixtures/vectors/fees.json.
 pub fn taker_fee(fee: &FeeSchedule, qty: Qty, price: Price) -> Usdc {
     let p = u128::from(price.units());
-    let per_share = (0..fee.exponent).fold((1_u128, 1_u128), |(n, d), _| (n * p * (10_000 - p), d * 100_000_000));
-    let numerator = u128::from(qty.micro()) * u128::from(fee.rate_ppm) * per_share.0;
-    let denominator = 1_000_000 * per_share.1 * 10;
+    let numerator = u128::from(qty.micro()) * u128::from(fee.rate_ppm) * p * (10_000 - p);
+    let denominator = 1_000_000 * 100_000_000 * 10;
     let (steps, rest) = (numerator / denominator, numerator % denominator);
     let up = match (rest * 2).cmp(&denominator) {
         std::cmp::Ordering::Less => 0,

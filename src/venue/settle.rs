@@ -6,7 +6,7 @@ use sha3::{Digest, Keccak256};
 
 use super::{
     accounts::AccountIx,
-    exchange::Exchange,
+    exchange::{CLOSED_MAX, Exchange},
     notes::{Note, Trade, TradeStatus},
     rules::Phase,
 };
@@ -123,6 +123,10 @@ impl Exchange {
         } else {
             self.trades.insert(number, next);
         }
+        let settled = |t: &Arc<Trade>| t.status == TradeStatus::Confirmed;
+        if self.trades.len() > CLOSED_MAX && self.trades.first_key_value().is_some_and(|(_, t)| settled(t)) {
+            self.trades.pop_first();
+        }
     }
 
     /// A mined trade's shares can be merged.
@@ -182,7 +186,7 @@ impl Exchange {
                 };
                 account.cash += paid;
                 account.payouts += paid;
-                locked = locked - paid;
+                locked -= paid;
             }
         }
         self.dust += locked;
@@ -230,7 +234,7 @@ impl Exchange {
         if qty.is_zero() || a.free_cash() < cash {
             return Err(SetError::TooMany);
         }
-        a.cash = a.cash - cash;
+        a.cash -= cash;
         a.split += cash;
         for outcome in [Outcome::Yes, Outcome::No] {
             a.holding_mut(market.instrument(outcome)).balance += qty;

@@ -143,7 +143,7 @@ pub fn clob_market(host: &Host, ix: MarketIx) -> Value {
         "mts": number(m.tick.as_str()),
         "mos": number(&m.spec.min_size.to_string()),
         "nr": neg_risk(m.spec.exchange),
-        "fd": {"r": rate(m.spec.fee.rate_ppm), "e": m.spec.fee.exponent, "to": true},
+        "fd": {"r": rate(m.spec.fee.rate_ppm), "e": 1, "to": true},
         "mbf": 1000, "tbf": 1000,
         "ao": m.resolved.is_none(),
         "cbos": m.spec.clear_on_start,

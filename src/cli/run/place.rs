@@ -8,7 +8,10 @@ use zeroize::Zeroize;
 use super::Refused;
 use crate::{
     config::{Config, Mode},
-    engine::{Report, sign::{SecretKey, WalletSigner}},
+    engine::{
+        Report,
+        sign::{SecretKey, WalletSigner},
+    },
     gateway::bootstrap::{BootError, Bootstrap},
     stage::endpoint::{Endpoint, Trust, tls_config},
     types::{Account, Address, ConditionId, Universe, Usdc, market::SignatureType},
@@ -80,14 +83,16 @@ impl Place {
         match config.mode {
             #[cfg(feature = "embedded")]
             Mode::Embedded => {
-                let venue = start_embedded(config, venue_core)?;
-                let known = embedded(config, &venue)?;
+                let (title, venue) = start_embedded(config, venue_core)?;
+                let known = embedded(config, title, &venue)?;
                 Self::ask(known, config, Some(venue))
             }
             #[cfg(not(feature = "embedded"))]
             Mode::Embedded => {
                 let _ = venue_core;
-                Err(Refused::usage("this build has no embedded venue; build with `--features embedded`, or give --config"))
+                Err(Refused::usage(
+                    "this build has no embedded venue; build with `--features embedded`, or give --config",
+                ))
             }
             Mode::Paper => Err(Refused::usage(
                 "mode = paper: fills on paper against the real venue are not built yet; use embedded, or live with --dry-run",
@@ -222,14 +227,15 @@ impl Place {
 }
 
 #[cfg(feature = "embedded")]
-fn start_embedded(config: &Config, core: Option<usize>) -> Result<VenueHandle, Refused> {
+fn start_embedded(config: &Config, core: Option<usize>) -> Result<(String, VenueHandle), Refused> {
     let scenario = scenario::open(&config.run.scenario, config.run.seed).map_err(Refused::usage)?;
+    let title = scenario.setup().title;
     let pin = move || {
         if let Some(core) = core {
             cpu::pin_current_thread(core);
         }
     };
-    Venue::start(VenueOptions {
+    let venue = Venue::start(VenueOptions {
         listen: ([127, 0, 0, 1], 0).into(),
         tls: true,
         speed: f64::from(config.run.speed),
@@ -240,12 +246,13 @@ fn start_embedded(config: &Config, core: Option<usize>) -> Result<VenueHandle, R
         on_thread: Some(Box::new(pin)),
         begin: Begin::OnSignal,
     })
-    .map_err(Refused::failed)
+    .map_err(Refused::failed)?;
+    Ok((title, venue))
 }
 
 /// The embedded venue's addresses and one of its accounts.
 #[cfg(feature = "embedded")]
-fn embedded(config: &Config, venue: &VenueHandle) -> Result<Known, Refused> {
+fn embedded(config: &Config, title: String, venue: &VenueHandle) -> Result<Known, Refused> {
     let ready = &venue.ready;
     let wanted = config.account.signature_type;
     let listed = ready.accounts.iter().find(|a| a.signature_type == wanted as u8 && a.private_key.is_some());
@@ -257,7 +264,7 @@ fn embedded(config: &Config, venue: &VenueHandle) -> Result<Known, Refused> {
     let account = Account { owner: key.address(), funder, signature_type: wanted };
     let tls = tls_config(Trust::Pem(ready.ca.as_bytes())).map_err(Refused::failed)?;
     Ok(Known {
-        title: Some(ready.title.clone()),
+        title: Some(title),
         rest: ready.rest.clone(),
         ws: [ready.ws_market.clone(), ready.ws_user.clone(), ready.ws_sports.clone()],
         relayer: ready.rest.clone(),
@@ -285,9 +292,9 @@ fn configured(config: &Config) -> Result<Known, Refused> {
     };
     let v = &config.venue;
     let ca = match &v.ca_file {
-        Some(file) => Some(
-            fs::read(file).map_err(|e| Refused::usage(format!("venue.ca_file = {}: {e}", file.display())))?,
-        ),
+        Some(file) => {
+            Some(fs::read(file).map_err(|e| Refused::usage(format!("venue.ca_file = {}: {e}", file.display())))?)
+        }
         None => None,
     };
     let tls = tls_config(ca.as_deref().map_or(Trust::Public, Trust::Pem)).map_err(Refused::usage)?;

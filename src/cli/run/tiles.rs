@@ -22,6 +22,7 @@ use crate::{
         spawn,
         wiring::{FeedEnds, Wiring, instruments_of},
     },
+    strategies::core,
     sys::tsc::Clock,
     topology::{Plan, Tile},
     types::market::SignatureType,
@@ -82,8 +83,7 @@ impl Session {
             tiles.push((Tile::Feed(n), Box::new(feed_tile(place, n, feeds, ends, &clock, &counters))));
         }
         let hot = HotConfig {
-            universe: Arc::clone(&place.universe),
-            params: config.engine.clone(),
+            core: core(&place.universe, &config.engine),
             signer: OrderSigner::new(place.key.clone()),
             run_tag: run_tag()?,
             cash: place.cash,
