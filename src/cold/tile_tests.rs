@@ -6,7 +6,7 @@ use crate::{
         journal::{End, Header, Reader},
         progress::Style,
     },
-    engine::Action,
+    engine::{Action, report::Brief},
     stage::ring::{Tx, ring},
     strategies::Params,
     types::{
