@@ -513,6 +513,11 @@ impl Ledger {
     pub fn merged(&mut self, m: MarketIx, qty: Qty) {
         self.merge_failed(m, qty);
         let account = &mut self.accounts[m.ix()];
+        if account.payout.is_some() {
+            // Decided while the merge was under way. The payout counted these sets already, at the same 1 each.
+            account.merged += qty;
+            return;
+        }
         if account.holdings.iter().any(|h| h.qty < qty) {
             self.anomalies += 1;
             return;
@@ -716,6 +721,19 @@ mod tests {
         assert_eq!(l.equity_change(), Usdc::dollars(3));
         let a = l.account(M);
         assert_eq!((a.pairs, a.pair_pnl, a.unpaired), (Qty::shares(100), Usdc::dollars(3), Qty::ZERO));
+        assert!(l.balanced());
+    }
+
+    #[test]
+    fn a_merge_that_a_payout_overtakes_is_counted_once() {
+        let mut l = ledger();
+        buy(&mut l, 1, YES, 100, 4_900, TradeStatus::Confirmed);
+        buy(&mut l, 2, NO, 100, 4_800, TradeStatus::Confirmed);
+        l.merge_asked(M, Qty::shares(100));
+        l.resolve(M, Payout::No);
+        l.merged(M, Qty::shares(100));
+        assert_eq!(l.equity_change(), Usdc::dollars(3));
+        assert_eq!((l.account(M).merged, l.anomalies(), l.merging(M)), (Qty::shares(100), 0, false));
         assert!(l.balanced());
     }
 
