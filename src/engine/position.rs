@@ -737,6 +737,19 @@ mod tests {
     }
 
     #[test]
+    fn a_merge_that_a_payout_overtakes_is_counted_once() {
+        let mut l = ledger();
+        buy(&mut l, 1, YES, 100, 4_900, TradeStatus::Confirmed);
+        buy(&mut l, 2, NO, 100, 4_800, TradeStatus::Confirmed);
+        l.merge_asked(M, Qty::shares(100));
+        l.resolve(M, Payout::No);
+        l.merged(M, Qty::shares(100));
+        assert_eq!(l.equity_change(), Usdc::dollars(3));
+        assert_eq!((l.account(M).merged, l.anomalies(), l.merging(M)), (Qty::shares(100), 0, false));
+        assert!(l.balanced());
+    }
+
+    #[test]
     fn a_failed_trade_voids_exactly_its_own_fill_once() {
         let mut l = ledger();
         assert_eq!(buy(&mut l, 1, YES, 10, 5_000, TradeStatus::Matched), Booked::New);

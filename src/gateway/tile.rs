@@ -222,7 +222,7 @@ impl GatewayTile {
         } else if desk.balance_update.is_due(now) {
             desk.balance_update.in_flight = true;
             (Asked::BalanceUpdate, self.requests.balance_update(now_s))
-        } else if desk.collateral.is_due(now) {
+        } else if desk.collateral.is_due(now) && !desk.balance_update.wanted {
             desk.collateral.in_flight = true;
             (Asked::Collateral, self.requests.collateral(now_s))
         } else {

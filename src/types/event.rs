@@ -230,7 +230,7 @@ pub enum UserEvent {
         side: Side,
         /// How much of our order matched.
         qty: Qty,
-        /// Cash at the price of each match, before fees, rounded down to the micro-pUSD.
+        /// Cash at the price of each match, before fees, each rounded to the micro-pUSD against us.
         notional: Usdc,
         /// Σ qty × p·(1−p) over the matches, in micro-shares × 0.0001²: the taker fee is the rate times this.
         /// `None` if our order was a maker, which pays nothing.
