@@ -51,4 +51,7 @@ pub fn step(bench: &mut Bench) {
         let row = Row::staged("polyloly-fast", 1, move |clock, n| decisions.time(clock, n, wanted));
         bench.table("decide", what, vec![row]);
     }
+    // On the hot thread too, once every 65 536 events.
+    let row = Row::new("polyloly-fast", 1, || once.core().state_hash());
+    bench.table("decide", "state hash of the whole engine", vec![row]);
 }

@@ -2,7 +2,7 @@
 
 pub mod common;
 
-use common::{Bench, Row, pipeline::Outbound, plain, traffic::key, venue::Transcript};
+use common::{Bench, Row, pipeline::requests, plain, traffic::key, venue::Transcript};
 use polyloly_fast::{
     engine::{Signed, sign::OrderSigner},
     types::{eip712::OrderHasher, market::Exchange},
@@ -21,23 +21,19 @@ pub fn step(bench: &mut Bench) {
     let signed: Vec<Signed> = transcript.approved().iter().take(256).map(|a| signer.sign(a, &hasher)).collect();
     let now_s = |s: &Signed| s.approved().timestamp_ms() / 1_000;
 
-    let mut out = Outbound::new(universe);
-    let mut wire = Vec::with_capacity(4 << 10);
+    let mut out = requests(universe);
     for s in &signed {
-        wire.clear();
-        out.place(s, now_s(s), &mut wire);
+        let wire = out.orders([s].into_iter(), now_s(s));
         let plain = plain::request(universe, s.approved(), s.signature(), now_s(s));
-        assert_eq!(String::from_utf8_lossy(&wire), String::from_utf8_lossy(&plain));
+        assert_eq!(String::from_utf8_lossy(wire), String::from_utf8_lossy(&plain));
     }
 
-    let what = format!("signed order to request of {} B", wire.len());
+    let what = format!("signed order to request of {} B", out.orders(signed[..1].iter(), 4_000_000_000).len());
     let mut n = 0;
     let signed = &signed;
     let ours = move || {
         n = (n + 1) % signed.len();
-        wire.clear();
-        out.place(&signed[n], now_s(&signed[n]), &mut wire);
-        wire.len()
+        out.orders(signed[n..=n].iter(), now_s(&signed[n])).len()
     };
     let mut n = 0;
     let theirs = move || {
@@ -49,12 +45,10 @@ pub fn step(bench: &mut Bench) {
         vec![Row::new("polyloly-fast", 8, ours), Row::new("serde_json, format!, HMAC set up each time", 8, theirs)];
     bench.table("encode", &what, rows);
 
-    let (mut out, mut wire, mut n) = (Outbound::new(universe), Vec::with_capacity(4 << 10), 0);
+    let (mut out, mut n) = (requests(universe), 0);
     let cancel = move || {
         n = (n + 1) % signed.len();
-        wire.clear();
-        out.cancel(&signed[n].approved().hash(), now_s(&signed[n]), &mut wire);
-        wire.len()
+        out.cancels(&[signed[n].approved().hash()], now_s(&signed[n])).len()
     };
     bench.table("encode", "cancel to request", vec![Row::new("polyloly-fast", 8, cancel)]);
 }

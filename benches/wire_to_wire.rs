@@ -1,4 +1,5 @@
-//! Steps 1 to 7 of 9, timed: a frame's plaintext in, the signed requests' plaintext out, on one thread without rings.
+//! Steps 1 to 7 of 9, timed: a frame's plaintext in, the signed requests' plaintext out, through the
+//! tiles' own code and rings, in turn on one thread.
 //!
 //! The traffic is a recorded run against the scripted venue: books move, quotes rest, fill, are pulled.
 
@@ -25,10 +26,10 @@ pub fn step(bench: &mut Bench) {
     let mut orders = 0;
     for (delivery, led_to) in transcript.deliveries.iter().zip(&transcript.led_to).take(2_000) {
         for pipeline in [&mut one, &mut two] {
-            pipeline.take_in(delivery.source, delivery.stamp, &mut delivery.bytes.clone());
-            pipeline.written();
+            pipeline.take_in(&delivery.source, delivery.stamp, &mut delivery.bytes.clone());
+            pipeline.written(delivery.stamp);
         }
-        assert_eq!(Effect::of(one.sent()), *led_to);
+        assert_eq!(Effect::of(one.leaving()), *led_to);
         assert_eq!(one.wire(), two.wire());
         orders += if let Effect::Orders(n) = led_to { *n } else { 0 };
     }

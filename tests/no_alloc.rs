@@ -14,10 +14,11 @@ use std::{
 mod common;
 
 use common::{
-    pipeline::{Asked, Pipeline, Sent},
+    pipeline::{Leaving, Pipeline},
     traffic::universe,
     venue::{Venue, params},
 };
+use polyloly_fast::gateway::asked::Asked;
 
 /// Deliveries before counting begins: every kind of message and answer has come by then.
 const WARM_UP: u32 = 20_000;
@@ -99,36 +100,44 @@ fn the_warm_hot_path_allocates_nothing() {
     let universe = universe(4);
     let mut venue = Venue::new(&universe, 1);
     let mut pipeline = Pipeline::new(&universe, &params(), venue.stamp());
-    let mut orders = 0;
-    let mut cancels = 0;
-    let mut events = 0;
-    for n in 0..WARM_UP + DELIVERIES {
+    let (mut orders, mut cancels, mut batches) = (0, 0, 0);
+    let warm = (0..WARM_UP + DELIVERIES).fold(0, |warm, n| {
         let mut delivery = venue.deliver();
-        let before = pipeline.events();
-        let (source, stamp) = (delivery.source, delivery.stamp);
+        let (source, stamp) = (&delivery.source, delivery.stamp);
         let ((), count, first) = watched(|| {
             pipeline.take_in(source, stamp, &mut delivery.bytes);
-            pipeline.written();
+            pipeline.written(stamp);
         });
         if n >= WARM_UP {
             assert_eq!(count, 0, "delivery {n}, {source:?}: {}", first.unwrap_or_default());
-            events += pipeline.events() - before;
-            for sent in pipeline.sent() {
-                orders += u64::from(matches!(sent, Sent::Request(Asked::Order(_), _)));
-                cancels += u64::from(matches!(sent, Sent::Request(Asked::Cancel(_), _)));
+            for leaves in pipeline.leaving() {
+                match leaves {
+                    Leaving::Request(Asked::Orders(sent), _) => {
+                        orders += sent.len();
+                        batches += usize::from(sent.len() > 1);
+                    }
+                    Leaving::Request(Asked::Cancels(sent), _) => cancels += sent.len(),
+                    _ => {}
+                }
             }
         }
         venue.hear(&pipeline);
-    }
-    let report = pipeline.core().report();
-    println!("{events} events, {orders} orders, {cancels} cancels; {:?}", venue.counts());
-    println!("{:?} {:?} {:?} {:?}", report.orders, report.fills, report.books, report.rejections);
+        assert!(!pipeline.ended(), "the engine gave up");
+        if n == WARM_UP { pipeline.latest(venue.stamp()).seq } else { warm }
+    });
+    let latest = pipeline.latest(venue.stamp());
+    let (events, brief) = (latest.seq - warm, latest.brief);
+    println!("{events} events, {orders} orders, {batches} batches, {cancels} cancels; {:?}", venue.counts());
+    println!("{:?} {:?} {:?}", brief.orders, brief.fills, brief.books);
     // A pipeline that does nothing allocates nothing: this one traded.
     assert!(events >= 100_000, "{events} events");
-    assert!(orders >= 1_000, "{orders} orders");
+    assert!(orders >= 1_000 && batches > 10, "{orders} orders, {batches} batches");
     assert!(cancels >= 500, "{cancels} cancels");
-    assert!(report.fills.count >= 1_000 && report.fills.taker > 0 && report.fills.failed > 0, "{:?}", report.fills);
-    assert!(report.orders.accepted > 1_000 && report.orders.rejected > 0, "{:?}", report.orders);
-    assert!(report.books.resyncs > 0 && venue.counts().merges > 10 && venue.counts().checked > 10);
-    assert_eq!(report.kill_switch, None);
+    assert!(brief.fills.count >= 1_000 && brief.fills.taker > 0 && brief.fills.failed > 0, "{:?}", brief.fills);
+    assert!(brief.orders.accepted > 1_000 && brief.orders.rejected > 0, "{:?}", brief.orders);
+    assert!(brief.books.resyncs > 0 && venue.counts().merges > 10 && venue.counts().checked > 10);
+    assert_eq!(brief.kill_switch, None);
+    // No ring was full, no record was lost.
+    let wrong = ["journal_lost", "samples_lost", "orders_refused_ring_full"];
+    assert!(pipeline.counters().iter().all(|(name, _)| !wrong.contains(name)), "{:?}", pipeline.counters());
 }

@@ -1,20 +1,30 @@
-//! The trading path without its sockets: plaintext in, plaintext out, through the functions that the tiles call.
+//! The trading path without its sockets: the parsers, the hot tile, the gateway's requests and answers, and the rings
+//! between them, called in turn on one thread as the duty loop does.
 
-use std::ops::Range;
+use std::{collections::VecDeque, ops::Range, sync::Arc};
 
 use polyloly_fast::{
-    engine::{Action, Actions, Signed, sign::OrderSigner},
-    strategies::{Core, Params, core},
+    cold::Slot,
+    engine::{Signed, sign::OrderSigner},
+    gateway::{
+        Command, Origin,
+        asked::{Asked, BATCH_MAX, CANCELS_MAX, Sent},
+        lane::Ended,
+        recv,
+        send::Requests,
+    },
+    hot::{HotConfig, HotStatus, HotTile},
+    stage::{Control, Stage, counters::Counters, wiring::Wiring},
+    strategies::{Params, core},
     types::{
-        Event, InstrumentIx, MarketIx, OrderHash, Qty, Sequenced, Stamp, Universe, Usdc,
+        Event, InstrumentIx, MarketIx, OrderHash, Qty, Stamp, Stamped, Universe, Usdc,
         event::{ReplyEvent, UserEvent},
     },
     wire::{
         auth::L2Auth,
-        http::{Limits, parse_response, write_request},
+        http::{Limits, parse_response},
         market::MarketParser,
-        order::{self, Order, OrderEncoder},
-        reply::{OrderReply, ReplyParser},
+        reply::ReplyParser,
         user::UserParser,
         ws::{Decoded, Decoder, Message},
     },
@@ -24,18 +34,16 @@ use super::traffic::{API_KEY, credentials, key};
 
 /// The venue's host, as requests name it.
 pub const HOST: &str = "clob.polymarket.com";
+/// What an engine hears before the first byte: the run began, and its streams are up.
+pub const OPENING: [Event; 3] =
+    [Event::Start { run_tag: RUN_TAG, cash: CASH }, Event::User(UserEvent::Up), Event::Reply(ReplyEvent::GatewayUp)];
 
-/// What a request asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asked {
-    /// To place this.
-    Order(OrderHash),
-    /// To cancel this.
-    Cancel(OrderHash),
-}
+const RUN_TAG: u32 = 5;
+const CASH: Usdc = Usdc::dollars(1_000_000);
 
 /// Where bytes come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "a few thousand of them, made before anything is timed")]
 pub enum Source {
     /// A frame of the market channel.
     Market,
@@ -47,9 +55,10 @@ pub enum Source {
     Event(Event),
 }
 
-/// What leaves for the venue, in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Sent {
+/// What leaves for the venue.
+#[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "as in the gateway: moved once")]
+pub enum Leaving {
     /// A request; its bytes are a range of [`Pipeline::wire`].
     Request(Asked, Range<usize>),
     /// A merge on the chain.
@@ -60,73 +69,6 @@ pub enum Sent {
     Resync(InstrumentIx),
     /// Anything that no run of the benches should ask for.
     Unexpected,
-}
-
-/// Signs, encodes and authenticates: steps 6 and 7.
-#[derive(Debug)]
-pub struct Outbound {
-    signer: OrderSigner,
-    encoder: OrderEncoder,
-    auth: L2Auth,
-    body: Vec<u8>,
-    headers: Vec<u8>,
-}
-
-impl Outbound {
-    /// For the markets of a run.
-    pub fn new(universe: &Universe) -> Self {
-        Self {
-            signer: OrderSigner::new(key()),
-            encoder: OrderEncoder::new(universe, API_KEY, &[]),
-            auth: L2Auth::new(&universe.account.owner, &credentials()).expect("base64"),
-            body: Vec::with_capacity(4 << 10),
-            headers: Vec::with_capacity(1 << 10),
-        }
-    }
-
-    /// Appends the request that places a signed order. `now_s`: Unix seconds.
-    pub fn place(&mut self, signed: &Signed, now_s: u64, wire: &mut Vec<u8>) {
-        let approved = signed.approved();
-        let intent = approved.intent();
-        let order = Order {
-            salt: approved.salt(),
-            amounts: approved.amounts(),
-            side: intent.side,
-            tif: intent.tif,
-            post_only: intent.post_only,
-            timestamp_ms: approved.timestamp_ms(),
-            contents: &approved.digest().contents,
-            signature: signed.signature(),
-        };
-        self.body.clear();
-        self.encoder.order(&mut self.body, intent.instrument, &order);
-        self.request("POST", now_s, wire);
-    }
-
-    /// Appends the request that cancels an order. `now_s`: Unix seconds.
-    pub fn cancel(&mut self, order: &OrderHash, now_s: u64, wire: &mut Vec<u8>) {
-        self.body.clear();
-        order::cancel(&mut self.body, order);
-        self.request("DELETE", now_s, wire);
-    }
-
-    fn request(&mut self, method: &str, now_s: u64, wire: &mut Vec<u8>) {
-        self.headers.clear();
-        self.auth.headers(&mut self.headers, now_s, method, "/order", &self.body);
-        write_request(wire, method, "/order", HOST, &self.headers, Some(&self.body));
-    }
-}
-
-/// Runs the engine and carries out what it asks for.
-#[derive(Debug)]
-struct Hot {
-    core: Core,
-    out: Outbound,
-    actions: Actions,
-    seq: u64,
-    stamp: Stamp,
-    wire: Vec<u8>,
-    sent: Vec<Sent>,
 }
 
 /// Reads: steps 1, 2 and 8.
@@ -150,7 +92,7 @@ impl Inbound {
     }
 
     /// Reads one whole frame or answer and gives its events to `sink`.
-    pub fn read(&mut self, source: Source, bytes: &mut [u8], sink: &mut impl FnMut(Event)) {
+    pub fn read(&mut self, source: &Source, bytes: &mut [u8], sink: &mut impl FnMut(Event)) {
         let Self { frames: [market_frames, user_frames], market, user, answers } = self;
         match source {
             Source::Market => {
@@ -161,100 +103,16 @@ impl Inbound {
             }
             Source::Answer(asked) => {
                 let answer = parse_response(bytes, false, Limits::default()).expect("HTTP").expect("a whole answer");
+                let ended = Ended::Answered(answer);
+                let mut out = |reply| sink(Event::Reply(reply));
                 match asked {
-                    Asked::Order(order) => {
-                        let event = match answers.order(answer.status, answer.json, answer.body) {
-                            OrderReply::Accepted { order: theirs, status } if theirs == order => {
-                                ReplyEvent::Accepted { order, status }
-                            }
-                            OrderReply::Rejected(reason) => ReplyEvent::Rejected { order, reason },
-                            _ => ReplyEvent::Unknown { order },
-                        };
-                        sink(Event::Reply(event));
-                    }
-                    Asked::Cancel(_) => {
-                        let clean = answers.cancel(answer.status, answer.json, answer.body, &mut |order, refusal| {
-                            sink(Event::Reply(match refusal {
-                                None => ReplyEvent::Cancelled { order },
-                                Some(reason) => ReplyEvent::CancelRefused { order, reason },
-                            }));
-                        });
-                        assert!(clean, "a cancel's answer");
-                    }
+                    Asked::Orders(sent) => recv::orders(answers, sent, ended, &mut out),
+                    Asked::Cancels(sent) => recv::cancels(answers, sent, ended, &mut out),
+                    other => panic!("never asked: {other:?}"),
                 }
             }
-            Source::Event(event) => sink(event),
+            Source::Event(event) => sink(*event),
         }
-    }
-}
-
-/// What an engine hears before the first byte: the run began, and its streams are up.
-pub const OPENING: [Event; 3] = [
-    Event::Start { run_tag: 5, cash: Usdc::dollars(1_000_000) },
-    Event::User(UserEvent::Up),
-    Event::Reply(ReplyEvent::GatewayUp),
-];
-
-/// From plaintext to plaintext.
-#[derive(Debug)]
-pub struct Pipeline {
-    inbound: Inbound,
-    hot: Hot,
-}
-
-impl Pipeline {
-    /// A pipeline that has heard that its streams are up.
-    pub fn new(universe: &Universe, params: &Params, stamp: Stamp) -> Self {
-        let mut hot = Hot {
-            core: core(universe, params),
-            out: Outbound::new(universe),
-            actions: Actions::new(),
-            seq: 0,
-            stamp,
-            wire: Vec::with_capacity(256 << 10),
-            sent: Vec::with_capacity(128),
-        };
-        OPENING.into_iter().for_each(|event| hot.hear(event));
-        Self { inbound: Inbound::new(universe), hot }
-    }
-
-    /// Reads what arrived, decides, and leaves what is to be sent in [`Pipeline::sent`] and [`Pipeline::wire`].
-    /// This is the hot path: nothing in here may allocate.
-    pub fn take_in(&mut self, source: Source, stamp: Stamp, bytes: &mut [u8]) {
-        let Self { inbound, hot } = self;
-        hot.wire.clear();
-        hot.sent.clear();
-        hot.stamp = stamp;
-        inbound.read(source, bytes, &mut |event| hot.hear(event));
-    }
-
-    /// Says that the socket took what was to be sent.
-    pub fn written(&mut self) {
-        for n in 0..self.hot.sent.len() {
-            if let Sent::Request(Asked::Order(order), _) = self.hot.sent[n] {
-                self.hot.hear(Event::Reply(ReplyEvent::Sent { order }));
-            }
-        }
-    }
-
-    /// What is to be sent.
-    pub fn sent(&self) -> &[Sent] {
-        &self.hot.sent
-    }
-
-    /// The bytes of the requests in [`Pipeline::sent`].
-    pub fn wire(&self) -> &[u8] {
-        &self.hot.wire
-    }
-
-    /// Events heard so far.
-    pub fn events(&self) -> u64 {
-        self.hot.seq
-    }
-
-    /// The engine.
-    pub fn core(&self) -> &Core {
-        &self.hot.core
     }
 }
 
@@ -266,31 +124,184 @@ fn text<'a>(frames: &'a mut Decoder, bytes: &'a mut [u8]) -> &'a mut [u8] {
     }
 }
 
-impl Hot {
-    fn hear(&mut self, event: Event) {
-        self.seq += 1;
-        self.actions.clear();
-        let event = Sequenced { seq: self.seq, stamp: self.stamp, event };
-        self.core.on(&event, &mut (), &mut self.actions);
-        let Self { core, out, actions, stamp, wire, sent, .. } = self;
-        let now_s = stamp.wall.secs();
-        for action in actions.iter() {
-            let from = wire.len();
-            sent.push(match action {
-                Action::Place(approved) => {
-                    let signed = out.signer.sign(approved, core.hasher(approved.intent().instrument.market()));
-                    out.place(&signed, now_s, wire);
-                    Sent::Request(Asked::Order(approved.hash()), from..wire.len())
-                }
-                Action::Cancel { order, .. } => {
-                    out.cancel(order, now_s, wire);
-                    Sent::Request(Asked::Cancel(*order), from..wire.len())
-                }
-                Action::Merge { market, qty } => Sent::Merge(*market, *qty),
-                Action::Lookup { order } => Sent::Lookup(*order),
-                Action::Resync { instrument } => Sent::Resync(*instrument),
-                Action::CancelAll | Action::ReadCollateral | Action::Finished { .. } => Sent::Unexpected,
-            });
+/// The gateway's requests for the account of the traffic.
+pub fn requests(universe: &Universe) -> Requests {
+    let auth = L2Auth::new(&universe.account.owner, &credentials()).expect("base64");
+    Requests::new(HOST, auth, API_KEY, universe)
+}
+
+/// What waits for a connection, as the gateway keeps it.
+struct Outbound {
+    requests: Requests,
+    places: VecDeque<(Signed, Origin)>,
+    cancels: heapless::Vec<Sent, CANCELS_MAX>,
+    hashes: heapless::Vec<OrderHash, CANCELS_MAX>,
+}
+
+/// From plaintext to plaintext.
+pub struct Pipeline {
+    inbound: Inbound,
+    wiring: Ends,
+    hot: HotTile,
+    out: Outbound,
+    wire: Vec<u8>,
+    leaving: Vec<Leaving>,
+    status: Arc<HotStatus>,
+    counters: Arc<Counters>,
+    board: Slot<polyloly_fast::cold::Latest>,
+}
+
+/// The ends of the rings that are not the hot tile's.
+struct Ends {
+    feed: polyloly_fast::stage::wiring::FeedEnds,
+    gateway: polyloly_fast::gateway::GatewayEnds,
+    cold: polyloly_fast::stage::wiring::ColdEnds,
+}
+
+impl Ends {
+    fn push(&mut self, stamp: Stamp, event: Event) {
+        let stamped = Stamped { stamp, event };
+        let ring = match event {
+            Event::User(_) => self.feed.user.as_mut().expect("one feed tile has all"),
+            Event::Reply(_) => &mut self.gateway.replies,
+            _ => &mut self.feed.market,
+        };
+        assert!(ring.push(stamped).is_ok(), "a ring is full");
+    }
+}
+
+impl Pipeline {
+    /// A pipeline that has heard that its streams are up.
+    pub fn new(universe: &Universe, params: &Params, stamp: Stamp) -> Self {
+        let Wiring { mut feeds, hot, gateway, cold, .. } = Wiring::new(1);
+        let (control, counters, status) = (Arc::default(), Arc::default(), Arc::default());
+        let board = Slot::new();
+        let config = HotConfig {
+            core: core(universe, params),
+            signer: OrderSigner::new(key()),
+            run_tag: RUN_TAG,
+            cash: CASH,
+            dry_run: false,
+            board: board.clone(),
+        };
+        let mut pipeline = Self {
+            inbound: Inbound::new(universe),
+            hot: HotTile::new(config, hot, &control, &counters, &status),
+            wiring: Ends { feed: feeds.remove(0), gateway, cold },
+            out: Outbound {
+                requests: requests(universe),
+                places: VecDeque::with_capacity(BATCH_MAX),
+                cancels: heapless::Vec::new(),
+                hashes: heapless::Vec::new(),
+            },
+            wire: Vec::with_capacity(256 << 10),
+            leaving: Vec::with_capacity(128),
+            status,
+            counters,
+            board,
+        };
+        // The tile has the first of them ready itself.
+        pipeline.hot.poll();
+        for event in &OPENING[1..] {
+            pipeline.wiring.push(stamp, *event);
         }
+        pipeline.hot.poll();
+        pipeline
+    }
+
+    /// Reads what arrived, decides, and leaves what is to be sent in [`Pipeline::leaving`] and [`Pipeline::wire`].
+    /// This is the hot path: nothing in here may allocate.
+    pub fn take_in(&mut self, source: &Source, stamp: Stamp, bytes: &mut [u8]) {
+        self.wire.clear();
+        self.leaving.clear();
+        let Self { inbound, wiring, hot, .. } = self;
+        if matches!(source, Source::Event(Event::Tick)) {
+            hot.housekeep(stamp);
+        } else {
+            inbound.read(source, bytes, &mut |event| wiring.push(stamp, event));
+            while hot.poll() > 0 {}
+        }
+        self.dispatch(stamp);
+    }
+
+    /// What the gateway does with its commands: first what takes risk away, then orders, in as few requests as it may.
+    fn dispatch(&mut self, stamp: Stamp) {
+        let Self { wiring, out, wire, leaving, .. } = self;
+        while let Some(command) = wiring.gateway.commands.pop() {
+            match command {
+                Command::Place { signed, origin } => out.places.push_back((signed, origin)),
+                Command::Cancel { order, cause, origin } => {
+                    out.hashes.push(order).expect("room for a cancel");
+                    out.cancels.push(Sent { order, origin, cause: cause.cycles }).expect("room for a cancel");
+                }
+                Command::Merge { market, qty } => leaving.push(Leaving::Merge(market, qty)),
+                Command::Lookup { order } => leaving.push(Leaving::Lookup(order)),
+                Command::CancelAll | Command::ReadCollateral => leaving.push(Leaving::Unexpected),
+            }
+        }
+        while let Some(instrument) = wiring.feed.resync.pop() {
+            leaving.push(Leaving::Resync(instrument));
+        }
+        let now_s = stamp.wall.secs();
+        if !out.cancels.is_empty() {
+            let from = wire.len();
+            wire.extend_from_slice(out.requests.cancels(&out.hashes, now_s));
+            leaving.push(Leaving::Request(Asked::Cancels(std::mem::take(&mut out.cancels)), from..wire.len()));
+            out.hashes.clear();
+        }
+        while !out.places.is_empty() {
+            let (from, count) = (wire.len(), out.places.len().min(BATCH_MAX));
+            wire.extend_from_slice(out.requests.orders(out.places.range(..count).map(|p| &p.0), now_s));
+            let sent = |(signed, origin): (Signed, Origin)| {
+                let approved = signed.approved();
+                Sent { order: approved.hash(), origin, cause: approved.cause().cycles }
+            };
+            let sent = out.places.drain(..count).map(sent).collect();
+            leaving.push(Leaving::Request(Asked::Orders(sent), from..wire.len()));
+        }
+    }
+
+    /// Says that the socket took what was to be sent, and empties what the cold tile would.
+    pub fn written(&mut self, stamp: Stamp) {
+        let Self { wiring, leaving, hot, .. } = self;
+        for leaves in leaving.iter() {
+            if let Leaving::Request(Asked::Orders(sent), _) = leaves {
+                for one in sent {
+                    wiring.push(stamp, Event::Reply(ReplyEvent::Sent { order: one.order }));
+                }
+            }
+        }
+        while hot.poll() > 0 {}
+        while wiring.cold.journal.pop().is_some() {}
+        for samples in &mut wiring.cold.samples {
+            while samples.pop().is_some() {}
+        }
+    }
+
+    /// What is to be sent.
+    pub fn leaving(&self) -> &[Leaving] {
+        &self.leaving
+    }
+
+    /// The bytes of the requests in [`Pipeline::leaving`].
+    pub fn wire(&self) -> &[u8] {
+        &self.wire
+    }
+
+    /// What the tile shows of the engine: events heard and the numbers that change all the time.
+    pub fn latest(&mut self, stamp: Stamp) -> polyloly_fast::cold::Latest {
+        // The board is written in housekeeping, five times a second.
+        self.hot.housekeep(Stamp { wall: stamp.wall.plus(1_000_000_000), ..stamp });
+        self.board.take().expect("housekeeping shows")
+    }
+
+    /// Every counter that is not zero: what went wrong, if anything did.
+    pub fn counters(&self) -> Vec<(&'static str, u64)> {
+        self.counters.read().into_iter().filter(|c| c.1 > 0).collect()
+    }
+
+    /// True once the tile ended by itself.
+    pub fn ended(&self) -> bool {
+        self.status.outcome.get().is_some()
     }
 }

@@ -13,7 +13,6 @@ use super::{
 };
 
 /// Plays a transcript through the whole pipeline.
-#[derive(Debug)]
 pub struct Replay<'t> {
     transcript: &'t Transcript,
     pipeline: Pipeline,
@@ -40,10 +39,10 @@ impl<'t> Replay<'t> {
             self.inbox.clear();
             self.inbox.extend_from_slice(&delivery.bytes);
             let begin = clock.raw();
-            self.pipeline.take_in(delivery.source, delivery.stamp, &mut self.inbox);
+            self.pipeline.take_in(&delivery.source, delivery.stamp, &mut self.inbox);
             let end = clock.raw();
-            assert_eq!(Effect::of(self.pipeline.sent()), led_to, "the same bytes lead to the same requests");
-            self.pipeline.written();
+            assert_eq!(Effect::of(self.pipeline.leaving()), led_to, "the same bytes lead to the same requests");
+            self.pipeline.written(delivery.stamp);
             if !delivery.bytes.is_empty() && wanted(led_to) {
                 ns += clock.delta_as_nanos(begin, end);
                 done += 1;
@@ -70,7 +69,7 @@ impl<'t> Decisions<'t> {
         let mut inbound = Inbound::new(&transcript.universe);
         let read = |d: &super::venue::Delivery| {
             let mut events = Vec::new();
-            inbound.read(d.source, &mut d.bytes.clone(), &mut |event| events.push(event));
+            inbound.read(&d.source, &mut d.bytes.clone(), &mut |event| events.push(event));
             (d.stamp, events)
         };
         let events: Vec<_> = transcript.deliveries.iter().map(read).collect();

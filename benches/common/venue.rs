@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use polyloly_fast::{
     engine::{Action, Actions, Approved},
+    gateway::asked::Asked,
     strategies::{Params, core},
     types::{
         Event, InstrumentIx, MarketIx, Nanos, OrderHash, Price, Qty, Sequenced, Side, Stamp, TokenId, Universe, Usdc,
@@ -19,7 +20,7 @@ use polyloly_fast::{
 use serde_json::Value;
 
 use super::{
-    pipeline::{Asked, Inbound, OPENING, Pipeline, Sent, Source},
+    pipeline::{Inbound, Leaving, OPENING, Pipeline, Source},
     traffic::{
         Ladder, OrderText, Rng, TICKS, answer, best_bid_ask, book, frame, last_trade, price, price_change, seen_from,
         universe,
@@ -140,7 +141,8 @@ impl Venue {
             hashers,
             markets,
             rng,
-            now: Nanos(1_795_418_400_000_000_000),
+            // Later than any clock that runs this: the tile's own clock never overtakes the script's.
+            now: Nanos(4_000_000_000_000_000_000),
             ticked: Nanos(0),
             ready: VecDeque::new(),
             later: BTreeMap::new(),
@@ -183,28 +185,57 @@ impl Venue {
 
     /// Takes what the client sent.
     pub fn hear(&mut self, pipeline: &Pipeline) {
-        for sent in pipeline.sent() {
-            match sent {
-                Sent::Request(Asked::Order(order), range) => self.order(*order, &pipeline.wire()[range.clone()]),
-                Sent::Request(Asked::Cancel(order), range) => self.cancel(*order, &pipeline.wire()[range.clone()]),
-                Sent::Merge(market, qty) => {
+        for leaves in pipeline.leaving() {
+            match leaves {
+                Leaving::Request(asked, range) => self.request(asked, &pipeline.wire()[range.clone()]),
+                Leaving::Merge(market, qty) => {
                     self.counts.merges += 1;
                     let merged = ReplyEvent::Merged { market: *market, qty: *qty };
                     self.after(60, Source::Event(Event::Reply(merged)), Vec::new());
                 }
-                Sent::Lookup(order) => {
+                Leaving::Lookup(order) => {
                     let live = self.markets.iter().flat_map(|m| &m.resting).any(|o| o.order == *order);
                     let status = ReplyEvent::OrderStatus { order: *order, live, matched: None };
                     self.after(3, Source::Event(Event::Reply(status)), Vec::new());
                 }
-                Sent::Resync(instrument) => {
+                Leaving::Resync(instrument) => {
                     self.counts.resyncs += 1;
+                    // At once: a snapshot that changes have overtaken would be one more lie.
                     let text = self.book(*instrument);
-                    self.after(10, Source::Market, frame(&text));
+                    self.say(Source::Market, &text);
                 }
-                Sent::Unexpected => panic!("the engine gave up: {:?}", pipeline.core().report()),
+                Leaving::Unexpected => panic!("the engine gave up"),
             }
         }
+    }
+
+    /// One request, of one order or several; its answer comes a little later.
+    fn request(&mut self, asked: &Asked, request: &[u8]) {
+        let (method, count, mut ids) = match asked {
+            Asked::Orders(sent) => ("POST", sent.len(), sent.iter().map(|s| s.order).collect::<VecDeque<_>>()),
+            Asked::Cancels(sent) => ("DELETE", sent.len(), sent.iter().map(|s| s.order).collect()),
+            other => panic!("not a request of the hot path: {other:?}"),
+        };
+        let path = if count == 1 { "/order" } else { "/orders" };
+        let json: Value = serde_json::from_slice(&self.check(method, path, request)).expect("a body is JSON");
+        let mut next = || ids.pop_front().expect("as many as were sent");
+        let (status, body) = match (asked, &json) {
+            (Asked::Orders(_), Value::Array(orders)) => {
+                assert_eq!(orders.len(), count);
+                let legs: Vec<String> = orders.iter().map(|o| self.order(next(), o).1).collect();
+                ("200 OK", format!("[{}]", legs.join(",")))
+            }
+            (Asked::Orders(_), order) => self.order(next(), order),
+            (_, Value::Array(orders)) => {
+                let named: Vec<_> = orders.iter().map(|id| id.as_str().expect("an id").to_owned()).collect();
+                assert_eq!(named.len(), count);
+                ("200 OK", self.cancel(&named))
+            }
+            (_, one) => ("200 OK", self.cancel(&[one["orderID"].as_str().expect("an id").to_owned()])),
+        };
+        // The user channel is sometimes faster than the answer.
+        let steps = 1 + self.rng.below(2);
+        self.after(steps, Source::Answer(asked.clone()), answer(status, &body));
     }
 
     fn say(&mut self, source: Source, text: &str) {
@@ -393,10 +424,8 @@ impl Venue {
         OrderText { spec, outcome, order, side, price, qty, matched }
     }
 
-    /// `POST /order`.
-    fn order(&mut self, id: OrderHash, request: &[u8]) {
-        let body = self.check("POST", request);
-        let json: Value = serde_json::from_slice(&body).expect("an order is JSON");
+    /// One order; gives its answer.
+    fn order(&mut self, id: OrderHash, json: &Value) -> (&'static str, String) {
         let text = |key: &str| json["order"][key].as_str().expect("a string").to_owned();
         let number = |key: &str| text(key).parse::<u64>().expect("a number");
         let token = TokenId::parse(text("tokenId").as_bytes()).expect("a token id");
@@ -432,7 +461,7 @@ impl Venue {
     }
 
     /// A post-only order rests, or is refused because it would match.
-    fn rest(&mut self, m: MarketIx, order: Resting) {
+    fn rest(&mut self, m: MarketIx, order: Resting) -> (&'static str, String) {
         // Sometimes the market moves while the request is under way.
         if self.rng.below(50) == 0 {
             self.wander(m);
@@ -443,26 +472,21 @@ impl Venue {
             BookSide::Bid => ask.is_some_and(|ask| tick >= ask),
             BookSide::Ask => bid.is_some_and(|bid| tick <= bid),
         };
-        let asked = Source::Answer(Asked::Order(order.order));
         if crosses {
             self.counts.refused += 1;
-            let body = "{\"error\":\"invalid post-only order: order crosses book\"}";
-            self.after(1, asked, answer("400 Bad Request", body));
-            return;
+            return refused("invalid post-only order: order crosses book");
         }
         self.counts.accepted += 1;
         self.markets[m.ix()].resting.push(order);
         let ms = self.ms();
         let placement = self.text(m, &order).event("PLACEMENT", "LIVE", ms);
-        // The user channel is sometimes faster than the answer.
-        let (first, second) = if self.rng.below(4) == 0 { (1, 2) } else { (2, 1) };
-        self.after(first, Source::User, frame(&placement));
-        self.after(second, asked, accepted(&order.order, "live"));
+        self.after(1, Source::User, frame(&placement));
         self.changed(m, &[(side, tick)]);
+        accepted(&order.order, "live")
     }
 
     /// An immediate order takes what others offer within its limit.
-    fn take(&mut self, m: MarketIx, mut order: Resting) {
+    fn take(&mut self, m: MarketIx, mut order: Resting) -> (&'static str, String) {
         let (side, limit) = order.place();
         let levels: Vec<usize> = match side {
             BookSide::Bid => (0..=limit).collect(),
@@ -478,16 +502,13 @@ impl Venue {
                 touched.push((side.other(), tick));
             }
         }
-        let asked = Source::Answer(Asked::Order(order.order));
         if touched.is_empty() {
             self.counts.refused += 1;
-            let body = "{\"error\":\"no orders found to match with FAK order. FAK orders are partially filled or \
-                        killed if no match is found.\"}";
-            self.after(1, asked, answer("400 Bad Request", body));
-            return;
+            return refused(
+                "no orders found to match with FAK order. FAK orders are partially filled or killed if no match is found.",
+            );
         }
         self.counts.accepted += 1;
-        self.after(1, asked, accepted(&order.order, "matched"));
         self.trade(m, &order, order.matched, true);
         if !order.left().is_zero() {
             let ms = self.ms();
@@ -495,35 +516,35 @@ impl Venue {
             self.after(3, Source::User, frame(&dead));
         }
         self.changed(m, &touched);
+        accepted(&order.order, "matched")
     }
 
-    /// `DELETE /order`.
-    fn cancel(&mut self, id: OrderHash, request: &[u8]) {
-        let body = self.check("DELETE", request);
-        let json: Value = serde_json::from_slice(&body).expect("a cancel is JSON");
-        assert_eq!(json["orderID"].as_str(), Some(id.to_string().as_str()));
-        let asked = Source::Answer(Asked::Cancel(id));
-        let found = self.universe.indices().find_map(|m| {
-            let at = self.markets[m.ix()].resting.iter().position(|o| o.order == id)?;
-            Some((m, at))
-        });
-        let Some((m, at)) = found else {
-            let body = format!("{{\"canceled\":[],\"not_canceled\":{{\"{id}\":\"Order already matched\"}}}}");
-            self.after(1, asked, answer("200 OK", &body));
-            return;
-        };
-        self.counts.cancelled += 1;
-        let order = self.markets[m.ix()].resting.remove(at);
-        let body = format!("{{\"canceled\":[\"{id}\"],\"not_canceled\":{{}}}}");
-        self.after(1, asked, answer("200 OK", &body));
-        let ms = self.ms();
-        let gone = self.text(m, &order).event("CANCELLATION", "CANCELED", ms);
-        self.after(2, Source::User, frame(&gone));
-        self.changed(m, &[order.place()]);
+    /// Cancels; gives the answer.
+    fn cancel(&mut self, ids: &[String]) -> String {
+        let (mut cancelled, mut not) = (Vec::new(), Vec::new());
+        for text in ids {
+            let id = OrderHash::parse(text.as_bytes()).expect("an id");
+            let found = self.universe.indices().find_map(|m| {
+                let at = self.markets[m.ix()].resting.iter().position(|o| o.order == id)?;
+                Some((m, at))
+            });
+            let Some((m, at)) = found else {
+                not.push(format!("\"{text}\":\"Order already matched\""));
+                continue;
+            };
+            self.counts.cancelled += 1;
+            cancelled.push(format!("\"{text}\""));
+            let order = self.markets[m.ix()].resting.remove(at);
+            let ms = self.ms();
+            let gone = self.text(m, &order).event("CANCELLATION", "CANCELED", ms);
+            self.after(2, Source::User, frame(&gone));
+            self.changed(m, &[order.place()]);
+        }
+        format!("{{\"canceled\":[{}],\"not_canceled\":{{{}}}}}", cancelled.join(","), not.join(","))
     }
 
     /// Reads a request as a server would; returns its body.
-    fn check(&mut self, method: &str, request: &[u8]) -> Vec<u8> {
+    fn check(&mut self, method: &str, path: &str, request: &[u8]) -> Vec<u8> {
         self.requests += 1;
         let mut headers = [httparse::EMPTY_HEADER; 24];
         let mut head = httparse::Request::new(&mut headers);
@@ -531,7 +552,7 @@ impl Venue {
             Ok(httparse::Status::Complete(len)) => len,
             other => panic!("not a request: {other:?}"),
         };
-        assert_eq!((head.method, head.path), (Some(method), Some("/order")));
+        assert_eq!((head.method, head.path), (Some(method), Some(path)));
         let value = |name: &str| {
             let header = head.headers.iter().find(|h| h.name.eq_ignore_ascii_case(name)).expect("a header");
             std::str::from_utf8(header.value).expect("text")
@@ -541,19 +562,24 @@ impl Venue {
         if self.requests.is_multiple_of(CHECK_EVERY) {
             self.counts.checked += 1;
             let text = std::str::from_utf8(body).expect("text");
-            let message = format!("{}{method}/order{text}", value("POLY_TIMESTAMP"));
+            let message = format!("{}{method}{path}{text}", value("POLY_TIMESTAMP"));
             assert_eq!(value("POLY_SIGNATURE"), super::plain::hmac(message.as_bytes()), "HMAC");
         }
         body.to_vec()
     }
 }
 
-fn accepted(order: &OrderHash, status: &str) -> Vec<u8> {
+fn accepted(order: &OrderHash, status: &str) -> (&'static str, String) {
     let body = format!(
         "{{\"success\":true,\"errorMsg\":\"\",\"orderID\":\"{order}\",\"status\":\"{status}\",\"makingAmount\":\"\",\
          \"takingAmount\":\"\",\"transactionsHashes\":[],\"tradeIDs\":[]}}"
     );
-    answer("200 OK", &body)
+    ("200 OK", body)
+}
+
+/// A refusal, which is also how a refused leg of a batch looks.
+fn refused(why: &str) -> (&'static str, String) {
+    ("400 Bad Request", format!("{{\"success\":true,\"orderID\":\"\",\"errorMsg\":\"{why}\"}}"))
 }
 
 /// The signature's key is the account's owner, by recovery.
@@ -604,11 +630,16 @@ pub enum Effect {
 
 impl Effect {
     /// Of what a pipeline has to send.
-    pub fn of(sent: &[Sent]) -> Self {
-        let count = |wanted: fn(&Asked) -> bool| {
-            sent.iter().filter(|s| matches!(s, Sent::Request(asked, _) if wanted(asked))).count()
-        };
-        Self::counted(count(|asked| matches!(asked, Asked::Order(_))), count(|asked| matches!(asked, Asked::Cancel(_))))
+    pub fn of(leaving: &[Leaving]) -> Self {
+        let (mut orders, mut cancels) = (0, 0);
+        for leaves in leaving {
+            match leaves {
+                Leaving::Request(Asked::Orders(sent), _) => orders += sent.len(),
+                Leaving::Request(Asked::Cancels(sent), _) => cancels += sent.len(),
+                _ => {}
+            }
+        }
+        Self::counted(orders, cancels)
     }
 
     /// Of so many orders and cancels.
@@ -631,10 +662,10 @@ impl Transcript {
         let (mut all, mut led_to) = (Vec::with_capacity(deliveries), Vec::with_capacity(deliveries));
         for _ in 0..deliveries {
             let delivery = venue.deliver();
-            pipeline.take_in(delivery.source, delivery.stamp, &mut delivery.bytes.clone());
-            pipeline.written();
+            pipeline.take_in(&delivery.source, delivery.stamp, &mut delivery.bytes.clone());
+            pipeline.written(delivery.stamp);
             venue.hear(&pipeline);
-            led_to.push(Effect::of(pipeline.sent()));
+            led_to.push(Effect::of(pipeline.leaving()));
             all.push(delivery);
         }
         Self { universe, begin, deliveries: all, led_to }
@@ -660,7 +691,7 @@ impl Transcript {
         };
         OPENING.into_iter().for_each(|event| hear(self.begin, event));
         for d in &self.deliveries {
-            inbound.read(d.source, &mut d.bytes.clone(), &mut |event| hear(d.stamp, event));
+            inbound.read(&d.source, &mut d.bytes.clone(), &mut |event| hear(d.stamp, event));
         }
         all
     }
