@@ -786,18 +786,6 @@ mod tests {
     }
 
     #[test]
-    fn a_merge_that_the_end_of_the_market_overtakes_is_counted_once() {
-        let mut l = ledger();
-        buy(&mut l, 1, YES, 100, 4_900, TradeStatus::Confirmed);
-        buy(&mut l, 2, NO, 100, 4_800, TradeStatus::Confirmed);
-        l.merge_asked(M, Qty::shares(100));
-        l.resolve(M, Payout::No);
-        l.merged(M, Qty::shares(100));
-        assert_eq!((l.equity_change(), l.anomalies(), l.merging(M)), (Usdc::dollars(3), 0, false));
-        assert!(l.balanced());
-    }
-
-    #[test]
     fn a_trade_heard_of_after_the_payout_is_paid_too() {
         let mut l = ledger();
         l.resolve(M, Payout::Yes);
