@@ -168,8 +168,8 @@ impl Rig {
     }
 }
 
-/// Serves `first` to the first connection after its subscription, in pieces of `piece` bytes, then does `then`; a snapshot
-/// to every later one.
+/// Serves `first` to the first connection after its subscription, in pieces of `piece` bytes, then does `then`; a
+/// snapshot to every later one.
 fn serve(first: Vec<u8>, piece: usize, hold: bool) -> SocketAddr {
     listen(move |n, mut socket| {
         if shake_hands(&mut socket).is_none() || read_text(&mut socket).is_none() {

@@ -1,8 +1,8 @@
 //! Step 4 of 9: pair arbitrage as a maker.
 //!
 //! A market is one mirrored book: buying NO at 1 − p is selling YES at p, so a pair cannot be *taken* for less than 1.
-//! It can be *made*: bids on both tokens around a fair price, one filled now, the other later, together below 1. What is
-//! between the two fills is inventory, and inventory is the whole risk. So:
+//! It can be *made*: bids on both tokens around a fair price, one filled now, the other later, together below 1. What
+//! is between the two fills is inventory, and inventory is the whole risk. So:
 //!
 //! - the reservation price leans against the net position d = q_yes − q_no: `r = fair − γ·d·σ²·T`. For a binary
 //!   payoff that is a martingale, the variance still to come is exactly p·(1−p), so σ²·T needs no estimate;

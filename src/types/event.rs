@@ -77,7 +77,8 @@ impl BookSide {
     }
 }
 
-/// Market channel. One message becomes several events and ends with [`MarketEvent::FrameEnd`], where decisions are made.
+/// Market channel. One message becomes several events and ends with [`MarketEvent::FrameEnd`], where decisions are
+/// made.
 /// Source: docs/PROTOCOL.md "market channel".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MarketEvent {

@@ -292,8 +292,8 @@ impl Scratch<'_> {
     }
 }
 
-/// Cash of one match, rounded to the micro-pUSD against us; what the venue rounds otherwise, its count of our collateral
-/// shows.
+/// Cash of one match, rounded to the micro-pUSD against us; what the venue rounds otherwise, its count of our
+/// collateral shows.
 fn cash(side: Side, qty: Qty, price: Price) -> Usdc {
     match side {
         Side::Buy => qty.notional_ceil(price),

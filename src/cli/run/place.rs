@@ -1,4 +1,5 @@
-//! Where a run trades: the embedded venue that it starts itself, or the one of the configuration. After this they look the same.
+//! Where a run trades: the embedded venue that it starts itself, or the one of the configuration. After this they look
+//! the same.
 
 use std::{env, fs, sync::Arc};
 
