@@ -163,8 +163,9 @@ impl Plan {
     /// Deals the tiles to the cores.
     ///
     /// Four cores or more: feed, hot and gateway alone on a core each, everything that does not spin on the last; cores
-    /// beyond four get more feed tiles. Three: feed and hot run to completion on the first. Two: feed, hot and gateway run
-    /// to completion on the first, which measures fastest there. One: all in turn on one thread that blocks when idle.
+    /// beyond four get more feed tiles. Three: feed and hot run to completion on the first. Two: feed, hot and
+    /// gateway run to completion on the first, which measures fastest there. One: all in turn on one thread that
+    /// blocks when idle.
     pub fn new(request: &Request<'_>) -> Result<Self, PlanError> {
         let cores = request.cores.unwrap_or(request.allowed);
         let Some((&last, rest)) = cores.split_last() else { return Err(PlanError::NoCores) };

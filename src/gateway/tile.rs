@@ -240,7 +240,8 @@ impl GatewayTile {
         true
     }
 
-    /// Gives each connection its turn; those that are idle only if asked to: they have nothing to tell but that they ended.
+    /// Gives each connection its turn; those that are idle only if asked to: they have nothing to tell but that they
+    /// ended.
     fn turn_lanes(&mut self, idle_too: bool) -> usize {
         let Self { lanes, endpoint, doorbell, clock, desk, .. } = self;
         lanes
