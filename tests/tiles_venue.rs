@@ -83,7 +83,9 @@ fn run(cores: &[usize], dry_run: bool) -> Ran {
         seed: 1,
         chain_id: 137,
         accounts: wallets::development(Usdc::dollars(10_000)),
-        on_thread: Some(Box::new(move || drop(cpu::pin_current_thread(last)))),
+        on_thread: Some(Box::new(move || {
+            cpu::pin_current_thread(last);
+        })),
         begin: Begin::OnSignal,
     })
     .expect("a venue");
