@@ -122,8 +122,10 @@ pub struct Plan {
 pub struct Request<'a> {
     /// `--cores`, in order; `None` takes every allowed core.
     pub cores: Option<&'a [usize]>,
-    /// Cores that this process may use.
+    /// Cores that this process runs on unless told otherwise: its affinity mask.
     pub allowed: &'a [usize],
+    /// Cores that may be asked for: with isolated cores, more than the mask.
+    pub usable: &'a [usize],
     /// `--share-cores`: a core may be named twice. Threads that share one do not spin.
     pub share_cores: bool,
     /// Feed tiles that would have work: one per market, at least one.
@@ -170,8 +172,9 @@ impl Plan {
         let cores = request.cores.unwrap_or(request.allowed);
         let Some((&last, rest)) = cores.split_last() else { return Err(PlanError::NoCores) };
         for (i, &core) in cores.iter().enumerate() {
-            if !request.allowed.contains(&core) {
-                return Err(PlanError::NoSuchCore(core, request.allowed.to_vec()));
+            if !request.usable.contains(&core) && !request.allowed.contains(&core) {
+                let known = if request.usable.is_empty() { request.allowed } else { request.usable };
+                return Err(PlanError::NoSuchCore(core, known.to_vec()));
             }
             if cores[..i].contains(&core) && !request.share_cores {
                 return Err(PlanError::Twice(core));

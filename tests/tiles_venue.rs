@@ -120,6 +120,7 @@ fn run(cores: &[usize], dry_run: bool) -> Ran {
     let request = Request {
         cores: Some(cores),
         allowed: &allowed,
+        usable: &allowed,
         share_cores: true,
         feed_tiles: universe.markets.len(),
         venue: true,

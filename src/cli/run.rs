@@ -96,12 +96,13 @@ pub fn run(args: Args) -> ExitCode {
 
 fn try_run(args: &Args) -> Result<u8, Refused> {
     let config = configuration(args)?;
-    let allowed = cpu::allowed();
+    let (allowed, usable) = (cpu::allowed(), cpu::usable());
     let asked = &config.topology.cores.0;
     let embedded = config.mode == Mode::Embedded;
     let request = |feed_tiles| Request {
         cores: (!asked.is_empty()).then_some(asked.as_slice()),
         allowed: &allowed,
+        usable: &usable,
         share_cores: config.topology.share_cores,
         feed_tiles,
         venue: embedded,

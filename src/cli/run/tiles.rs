@@ -167,8 +167,9 @@ fn feed_tile(
 
 /// Only deposit wallets can merge through the relayer in this version.
 fn merger(place: &Place) -> Option<Merger> {
-    (place.universe.account.signature_type == SignatureType::Poly1271)
-        .then(|| Merger::new(place.relayer.clone(), Vec::new(), WalletSigner::new(place.key.clone()), &place.universe))
+    let wallet = place.universe.account.signature_type == SignatureType::Poly1271;
+    let relayer = place.relayer.clone().filter(|_| wallet)?;
+    Some(Merger::new(relayer, Vec::new(), WalletSigner::new(place.key.clone()), &place.universe))
 }
 
 /// 21 random bits.
