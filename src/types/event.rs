@@ -400,6 +400,44 @@ pub enum RejectReason {
     Other,
 }
 
+impl RejectReason {
+    /// Every reason.
+    pub const ALL: [Self; 13] = [
+        Self::Crosses,
+        Self::NotFilled,
+        Self::TickSize,
+        Self::MinSize,
+        Self::Balance,
+        Self::Duplicate,
+        Self::MarketClosed,
+        Self::PostOnlyMode,
+        Self::Disabled,
+        Self::RateLimited,
+        Self::Auth,
+        Self::Version,
+        Self::Other,
+    ];
+
+    /// Snake-case name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Crosses => "crosses",
+            Self::NotFilled => "not_filled",
+            Self::TickSize => "tick_size",
+            Self::MinSize => "min_size",
+            Self::Balance => "balance",
+            Self::Duplicate => "duplicate",
+            Self::MarketClosed => "market_closed",
+            Self::PostOnlyMode => "post_only_mode",
+            Self::Disabled => "disabled",
+            Self::RateLimited => "rate_limited",
+            Self::Auth => "auth",
+            Self::Version => "version",
+            Self::Other => "other",
+        }
+    }
+}
+
 /// Why a cancel did nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum CancelRefusal {
