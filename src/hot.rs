@@ -105,6 +105,8 @@ pub struct HotConfig {
     pub run_tag: u32,
     /// Collateral at the venue before the first order.
     pub cash: Usdc,
+    /// A match feed is configured.
+    pub match_feed: bool,
     /// Decide and sign, send nothing.
     pub dry_run: bool,
     /// Where the engine's numbers are put for the cold tile.
@@ -159,9 +161,9 @@ impl HotTile {
         counters: &Arc<Counters>,
         status: &Arc<HotStatus>,
     ) -> Self {
-        let HotConfig { core, signer, run_tag, cash, dry_run, board } = config;
+        let HotConfig { core, signer, run_tag, cash, match_feed, dry_run, board } = config;
         let mut own = VecDeque::with_capacity(256);
-        own.push_back(Event::Start { run_tag, cash });
+        own.push_back(Event::Start { run_tag, cash, match_feed });
         Self {
             ends,
             control: Arc::clone(control),
@@ -250,6 +252,8 @@ impl HotTile {
                 let dry = ReplyEvent::OrderStatus { order, live: false, matched: None };
                 self.ask(Command::Lookup { order }, None, Some(dry));
             }
+            // Asked again by the engine on its timer.
+            Action::AskPayout { market } => self.ask(Command::AskPayout { market }, None, None),
             Action::Merge { market, qty } => {
                 let failed = ReplyEvent::MergeFailed { market, qty };
                 self.ask(Command::Merge { market, qty }, Some(failed), Some(failed));

@@ -58,7 +58,7 @@ fn outcome(args: &[&str]) -> (i32, String, String) {
 /// What the engine hears in a short session: streams up, a book, its own orders taken, quiet.
 fn script() -> impl Iterator<Item = Event> {
     let market = Event::Market;
-    let mut events = vec![Event::Start { run_tag: 5, cash: Usdc::dollars(1_000) }];
+    let mut events = vec![Event::Start { run_tag: 5, cash: Usdc::dollars(1_000), match_feed: false }];
     events.extend([Event::User(UserEvent::Up), Event::Reply(ReplyEvent::GatewayUp)]);
     for (instrument, bid, ask) in [(InstrumentIx(0), 4_900, 5_100), (InstrumentIx(1), 4_900, 5_100)] {
         events.push(market(MarketEvent::SnapshotStart { instrument, tick: None, venue_ms: 0 }));
@@ -96,7 +96,7 @@ fn record_through(dir: &Path, close: bool, mut edit: impl FnMut(Record) -> Vec<R
         kind: MarketKind::Series,
     };
     let mut params = Params::default();
-    params.pair = params.pair.compressed(200);
+    params = params.compressed(200);
     let header = Header {
         run_id: "recorded".into(),
         version: "0.1.0".into(),

@@ -66,7 +66,7 @@ fn header() -> Header {
 
 fn event(seq: u64) -> Record {
     let event = match seq {
-        1 => Event::Start { run_tag: 5, cash: Usdc::dollars(1_000) },
+        1 => Event::Start { run_tag: 5, cash: Usdc::dollars(1_000), match_feed: false },
         _ => Event::Market(MarketEvent::Level {
             instrument: InstrumentIx((seq % 2) as u16),
             side: BookSide::Bid,

@@ -35,8 +35,11 @@ use super::traffic::{API_KEY, credentials, key};
 /// The venue's host, as requests name it.
 pub const HOST: &str = "clob.polymarket.com";
 /// What an engine hears before the first byte: the run began, and its streams are up.
-pub const OPENING: [Event; 3] =
-    [Event::Start { run_tag: RUN_TAG, cash: CASH }, Event::User(UserEvent::Up), Event::Reply(ReplyEvent::GatewayUp)];
+pub const OPENING: [Event; 3] = [
+    Event::Start { run_tag: RUN_TAG, cash: CASH, match_feed: false },
+    Event::User(UserEvent::Up),
+    Event::Reply(ReplyEvent::GatewayUp),
+];
 
 const RUN_TAG: u32 = 5;
 const CASH: Usdc = Usdc::dollars(1_000_000);

@@ -64,7 +64,7 @@ fn hear(books: &mut [Book], event: &MarketEvent) {
         MarketEvent::Delta { instrument, side, price, qty } => books[instrument.ix()].delta(side, price, qty),
         MarketEvent::Top { instrument, bid, ask } => books[instrument.ix()].check_top(bid, ask),
         MarketEvent::TickSizeChange { instrument, tick } => books[instrument.ix()].tick_changed(tick),
-        MarketEvent::Resolved { market, .. } => {
+        MarketEvent::Resolved { market, .. } | MarketEvent::ResolvedUnclear { market } => {
             for outcome in [Outcome::Yes, Outcome::No] {
                 books[market.instrument(outcome).ix()].mark(Distrust::Resolved);
             }

@@ -30,6 +30,11 @@ pub enum Action {
         /// Which.
         order: OrderHash,
     },
+    /// Ask the venue what a market pays.
+    AskPayout {
+        /// Which market.
+        market: MarketIx,
+    },
     /// Turn complete sets back into collateral.
     Merge {
         /// Of which market.

@@ -9,7 +9,7 @@ use super::{
     position::Ledger,
     report,
     risk::{self, Facts, Limits, Refusal, Risk},
-    strategy::View,
+    strategy::{Play, Trust, View},
     trading::{TradingFacts, TradingState},
 };
 use crate::types::{
@@ -29,6 +29,14 @@ const RESYNC_RETRY_NS: u64 = 2_000_000_000;
 const LOOKUP_NS: u64 = 1_000_000_000;
 /// A stop that is not complete by then ends unclean.
 const STOP_NS: u64 = 5_000_000_000;
+/// The same after every market is paid out: merges on their way may still take a while.
+const RESOLVED_NS: u64 = 15_000_000_000;
+/// The word of a match feed is good for this long; it repeats itself every 20 s.
+/// Source: docs/PROTOCOL.md "sports channel".
+const GAME_STALE_NS: u64 = 75_000_000_000;
+/// Payouts that nobody told of are asked for this long after the match, and then again.
+const PAYOUT_LATE_NS: u64 = 60_000_000_000;
+const PAYOUT_RETRY_NS: u64 = 2_000_000_000;
 /// The venue's collateral may differ from ours by this per fill; the difference is rounding's. More is an error.
 const ROUNDING_MICRO_PER_FILL: u64 = 20;
 
@@ -39,6 +47,10 @@ pub(super) struct Markets(u64);
 impl Markets {
     pub(super) fn add(&mut self, m: MarketIx) {
         self.0 |= 1 << m.0;
+    }
+
+    pub(super) fn contains(self, m: MarketIx) -> bool {
+        self.0 & 1 << m.0 != 0
     }
 
     pub(super) fn take(&mut self) -> Option<MarketIx> {
@@ -79,7 +91,12 @@ pub(super) struct Desk {
     pub(super) orders: Orders,
     pub(super) ledger: Ledger,
     pub(super) risk: Risk,
-    pub(super) game: Option<MatchEvent>,
+    /// What the match feed said last, and when.
+    pub(super) game: Option<(MatchEvent, Nanos)>,
+    /// A match feed is configured.
+    pub(super) match_feed: bool,
+    /// Markets whose payout the venue is asked for, and when next.
+    payout_due: Vec<Option<Nanos>>,
     pub(super) now: Nanos,
     pub(super) run_tag: u32,
     next_salt: u32,
@@ -88,6 +105,8 @@ pub(super) struct Desk {
     /// Markets that the message being applied has changed.
     pub(super) fresh: Markets,
     pub(super) stopping_since: Option<Nanos>,
+    /// Since when nothing is left to do but to end.
+    ending_since: Option<Nanos>,
     cancel_all_at: Option<Nanos>,
     ending: Ending,
     pub(super) counts: report::Orders,
@@ -124,12 +143,15 @@ impl Desk {
             ledger: Ledger::new(markets),
             risk: Risk::new(limits, markets),
             game: None,
+            match_feed: false,
+            payout_due: vec![None; markets],
             now: Nanos::default(),
             run_tag: 0,
             next_salt: 0,
             touched: Markets::default(),
             fresh: Markets::default(),
             stopping_since: None,
+            ending_since: None,
             cancel_all_at: None,
             ending: Ending::No,
             counts: report::Orders::default(),
@@ -194,6 +216,7 @@ impl Desk {
             self.check_mirror(m);
         }
         self.resync_untrusted(out);
+        self.ask_payouts(out);
         self.touch_all();
         self.try_to_end(out);
     }
@@ -204,6 +227,7 @@ impl Desk {
         let mut due: heapless::Vec<OrderHash, 16> = heapless::Vec::new();
         for o in self.orders.all_working() {
             let patience = match o.state {
+                _ if o.unverified && self.risk.closed() != Some(Refusal::UserStreamDown) => 0,
                 OrderState::Unknown => 0,
                 OrderState::CancelPending => 2_000_000_000,
                 OrderState::Created | OrderState::Sent => 3_000_000_000,
@@ -235,7 +259,12 @@ impl Desk {
         }
         let merging = self.universe.indices().any(|m| self.ledger.merging(m));
         let idle = self.orders.open() == 0 && !merging;
-        let late = self.stopping_since.is_some_and(|since| self.now.since(since) >= STOP_NS);
+        let since = *self.ending_since.get_or_insert(self.stopping_since.unwrap_or(self.now));
+        let late = self.now.since(since) >= if resolved { RESOLVED_NS } else { STOP_NS };
+        // Nothing of ours rests in a market that paid; if the venue says it does, it is told again.
+        if resolved && self.orders.open() > 0 && self.now.since(since) >= LOOKUP_NS {
+            self.cancel_everything(out);
+        }
         match self.ending {
             Ending::No if idle => {
                 self.ending = Ending::Counting(self.now);
@@ -270,23 +299,64 @@ impl Desk {
     }
 
     /// Compares the two books of a market; a lasting difference spoils both.
-    pub(super) fn check_mirror(&mut self, m: MarketIx) -> bool {
+    pub(super) fn check_mirror(&mut self, m: MarketIx) -> Trust {
         let [yes, no] = [Outcome::Yes, Outcome::No].map(|o| m.instrument(o).ix());
         if !(self.instruments[yes].book.trusted() && self.instruments[no].book.trusted()) {
             self.mirror_bad_since[m.ix()] = None;
-            return false;
+            return Trust::Bad;
         }
         if self.instruments[yes].book.mirrors_top(&self.instruments[no].book) {
             self.mirror_bad_since[m.ix()] = None;
-            return true;
+            return Trust::Good;
         }
         let since = *self.mirror_bad_since[m.ix()].get_or_insert(self.now);
         if self.now.since(since) >= MIRROR_GRACE_NS {
             self.mirror_bad_since[m.ix()] = None;
             self.instruments[yes].book.mark(Distrust::MirrorMismatch);
             self.instruments[no].book.mark(Distrust::MirrorMismatch);
+            return Trust::Bad;
         }
-        false
+        Trust::Settling
+    }
+
+    fn match_is_over(&self) -> bool {
+        self.game.is_some_and(|(g, _)| g.phase == MatchPhase::Finished)
+    }
+
+    /// What is known of the match. A feed that has been silent for too long knows nothing.
+    fn play(&self) -> Play {
+        match self.game {
+            Some((game, at)) if self.now.since(at) < GAME_STALE_NS => Play::Known(game),
+            None if !self.match_feed => Play::NoFeed,
+            _ => Play::Unknown,
+        }
+    }
+
+    /// The venue is to be asked what a market pays.
+    pub(super) fn want_payout(&mut self, m: MarketIx) {
+        if let Some(due) = self.payout_due.get_mut(m.ix()) {
+            due.get_or_insert(self.now);
+        }
+    }
+
+    /// Asks for payouts: of markets whose resolution could not be read, and, some time after the match, of all that
+    /// said nothing, because the word of it may have been lost.
+    fn ask_payouts(&mut self, out: &mut Actions) {
+        let over = self.game.filter(|(g, _)| g.phase == MatchPhase::Finished).map(|(_, at)| at);
+        for m in self.universe.indices() {
+            if self.ledger.payout(m).is_some() {
+                self.payout_due[m.ix()] = None;
+                continue;
+            }
+            if over.is_some_and(|at| self.now.since(at) >= PAYOUT_LATE_NS) {
+                self.want_payout(m);
+            }
+            if self.payout_due[m.ix()].is_some_and(|due| self.now >= due)
+                && out.push(Action::AskPayout { market: m }).is_ok()
+            {
+                self.payout_due[m.ix()] = Some(self.now.plus(PAYOUT_RETRY_NS));
+            }
+        }
     }
 
     /// Keeps the meter of untrusted time and asks for snapshots that are needed.
@@ -327,27 +397,27 @@ impl Desk {
         let net = self.ledger.net(m);
         TradingState::of(&TradingFacts {
             resolved: self.ledger.payout(m).is_some(),
-            halted: self.risk.killed().is_some(),
-            over: self.stopping_since.is_some() || self.game.is_some_and(|g| g.phase == MatchPhase::Finished),
+            halted: self.risk.killed().is_some() || self.risk.halted(m, self.now),
+            over: self.stopping_since.is_some() || self.match_is_over(),
             holding: [Outcome::Yes, Outcome::No].iter().any(|&o| self.ledger.qty(m.instrument(o)) > Qty::DUST),
             balanced: net.unsigned_abs() <= Qty::DUST.micro(),
             working: self.orders.working(m).next().is_some(),
         })
     }
 
-    pub(super) fn view(&self, m: MarketIx, trusted: bool) -> View<'_> {
+    pub(super) fn view(&self, m: MarketIx, trust: Trust) -> View<'_> {
         View {
             now: self.now,
             market: m,
             spec: self.universe.market(m),
             books: [Outcome::Yes, Outcome::No].map(|o| &self.instruments[m.instrument(o).ix()].book),
-            trusted,
+            trust,
             closed: self.risk.closed().is_some(),
             budget: self.risk.budget(self.now),
             state: self.trading_state(m),
             orders: &self.orders,
             ledger: &self.ledger,
-            game: self.game,
+            play: self.play(),
         }
     }
 
@@ -363,7 +433,7 @@ impl Desk {
     pub(super) fn cancel(&mut self, order: OrderHash, cause: Stamp, out: &mut Actions) {
         let Some(o) = self.orders.get(&order) else { return };
         let instrument = o.intent.instrument;
-        if o.cancellable() && out.push(Action::Cancel { order, instrument, cause }).is_ok() {
+        if o.cancellable(self.now) && out.push(Action::Cancel { order, instrument, cause }).is_ok() {
             self.orders.apply(&order, Input::CancelAsked, self.now);
         }
     }
@@ -371,7 +441,7 @@ impl Desk {
     pub(super) fn place<P: Probe>(
         &mut self,
         intent: &Intent,
-        trusted: bool,
+        trust: Trust,
         cause: Stamp,
         probe: &mut P,
         out: &mut Actions,
@@ -391,7 +461,7 @@ impl Desk {
         let facts = Facts {
             specs: &self.universe.markets,
             tick: self.instruments[intent.instrument.ix()].book.tick(),
-            trusted,
+            trusted: trust == Trust::Good,
             state: self.trading_state(m),
             mark_units: risk::mark_units(intent.instrument.outcome(), mark.unwrap_or(10_000)),
             orders: &self.orders,
@@ -435,8 +505,8 @@ impl Desk {
         self.orders.digest(h);
         self.ledger.digest(h);
         self.risk.digest(h);
-        h.debug(&(self.game, self.now, self.run_tag, self.next_salt));
-        h.debug(&(self.stopping_since, self.cancel_all_at, self.ending));
+        h.debug(&(self.game, self.match_feed, self.now, self.run_tag, self.next_salt));
+        h.debug(&(&self.payout_due, self.stopping_since, self.ending_since, self.cancel_all_at, self.ending));
     }
 
     /// True once `Action::Finished` was asked for.

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::types::{
     InstrumentIx, MarketIx, OrderHash, Qty, Side,
-    event::{CancelRefusal, KillReason, MarketEvent, OrderChange, RejectReason, ReplyEvent, UserEvent},
+    event::{CancelRefusal, KillReason, MarketEvent, OrderChange, Payout, RejectReason, ReplyEvent, UserEvent},
     order::OrderState,
 };
 
@@ -66,20 +66,15 @@ impl Desk {
             MarketEvent::TickSizeChange { instrument, tick } => {
                 if let Some(it) = self.instruments.get_mut(instrument.ix())
                     && it.book.tick() != tick
+                    && it.book.distrust() != Some(Distrust::Resolved)
                 {
                     it.book.tick_changed(tick);
                     self.fresh.add(instrument.market());
                 }
             }
             MarketEvent::LastTrade { .. } => {}
-            MarketEvent::Resolved { market, payout } => {
-                if market.ix() < self.universe.markets.len() {
-                    self.ledger.resolve(market, payout);
-                    for i in [InstrumentIx(market.0 * 2), InstrumentIx(market.0 * 2 + 1)] {
-                        self.instruments[i.ix()].book.mark(Distrust::Resolved);
-                    }
-                }
-            }
+            MarketEvent::Resolved { market, payout } => self.resolve(market, payout),
+            MarketEvent::ResolvedUnclear { market } => self.want_payout(market),
             MarketEvent::Gap { instrument, reason } => {
                 let all = 0..self.instruments.len();
                 let which = instrument.map_or(all.clone(), |i| i.ix()..(i.ix() + 1).min(all.end));
@@ -110,9 +105,14 @@ impl Desk {
 
     pub(super) fn hear_user(&mut self, event: &UserEvent) -> Option<NewFill> {
         match *event {
-            UserEvent::Up => self.risk.set_user(true),
+            UserEvent::Up => {
+                self.risk.set_user(true);
+                self.risk.set_reconciled(!self.orders.any_unverified());
+            }
+            // What happens to our orders meanwhile is not replayed: each is asked after before anything new is placed.
             UserEvent::Down => {
                 self.risk.set_user(false);
+                self.orders.distrust_all();
                 self.touch_all();
             }
             UserEvent::Order { order, change, .. } => {
@@ -128,7 +128,9 @@ impl Desk {
             UserEvent::Trade { trade, order, instrument, side, qty, notional, taker_curve, status } => {
                 let spec = self.universe.markets.get(instrument.market().ix())?;
                 // Somebody else's order, or one of an earlier run: reconciliation's business, not ours.
-                self.orders.get(&order)?;
+                if self.orders.get(&order).is_none() && !self.ledger.knows(&(trade, order)) {
+                    return None;
+                }
                 let key = (trade, order);
                 let fee = spec.fee;
                 match self.ledger.trade(key, instrument, side, qty, notional, taker_curve, fee, status) {
@@ -188,7 +190,12 @@ impl Desk {
             ReplyEvent::CancelUnknown { order } => {
                 self.order_input(&order, Input::CancelRefused(CancelRefusal::Other));
             }
-            ReplyEvent::OrderStatus { order, live, .. } => self.looked_up(&order, live),
+            ReplyEvent::OrderStatus { order, live, matched } => self.looked_up(&order, live, matched, out),
+            ReplyEvent::Payout { market, payout } => {
+                if let Some(payout) = payout {
+                    self.resolve(market, payout);
+                }
+            }
             ReplyEvent::Merged { market, qty } if market.ix() < self.universe.markets.len() => {
                 self.ledger.merged(market, qty);
             }
@@ -210,8 +217,17 @@ impl Desk {
 
     /// A look-up says only whether an order rests now. What should have ended and is not there has ended, after more
     /// than one such answer; what may still be on its way is disbelieved more slowly.
-    fn looked_up(&mut self, order: &OrderHash, live: bool) {
-        let Some(&Order { state, created, ref intent, .. }) = self.orders.get(order) else { return };
+    fn looked_up(&mut self, order: &OrderHash, live: bool, matched: Option<Qty>, out: &mut Actions) {
+        let Some(&Order { state, created, intent, filled, unverified, .. }) = self.orders.get(order) else { return };
+        if unverified && (live || matched.is_some()) {
+            self.orders.verified(order);
+            // A fill that the stream told nobody of: the position is not what we think. Stop, and let a person look.
+            if matched.is_some_and(|m| m > filled + Qty::DUST) {
+                self.kill(KillReason::Accounts, out);
+            }
+            self.risk.set_reconciled(!self.orders.any_unverified());
+            self.touch_all();
+        }
         if live {
             match state {
                 // The cancel did not do it: it may be asked for again.
@@ -235,7 +251,25 @@ impl Desk {
             _ => (MISSES_TO_END, 0),
         };
         if self.orders.note_miss(order) >= enough && self.now.secs() >= not_before_s {
-            self.order_input(order, Input::Gone);
+            match state {
+                OrderState::Unknown | OrderState::Created | OrderState::Sent => {
+                    self.order_input(order, Input::NeverArrived);
+                }
+                // It rested, the stream was down, and the venue knows it no more: whether it filled, nobody says.
+                _ if unverified => self.kill(KillReason::Accounts, out),
+                _ => {
+                    self.order_input(order, Input::Gone);
+                }
+            }
+        }
+    }
+
+    fn resolve(&mut self, market: MarketIx, payout: Payout) {
+        if market.ix() < self.universe.markets.len() {
+            self.ledger.resolve(market, payout);
+            for i in [InstrumentIx(market.0 * 2), InstrumentIx(market.0 * 2 + 1)] {
+                self.instruments[i.ix()].book.mark(Distrust::Resolved);
+            }
         }
     }
 
@@ -245,7 +279,10 @@ impl Desk {
         let (before, after) = self.orders.apply(order, input, self.now)?;
         if before != after {
             self.counts.canceled += u64::from(after == OrderState::Cancelled);
-            self.touched.add(market);
+            // What was refused on this book would be refused on it again: the next message or tick decides.
+            if !matches!(input, Input::Rejected(_) | Input::NeverSent) {
+                self.touched.add(market);
+            }
         }
         Some(market)
     }

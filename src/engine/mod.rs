@@ -28,7 +28,7 @@ use self::{
     desk::Desk,
     digest::StateHasher,
     risk::{Limits, Refusal},
-    strategy::{Strategy, Wish, Wishes},
+    strategy::{Strategy, Trust, Wish, Wishes},
 };
 use crate::types::{
     Event, InstrumentIx, MarketIx, Sequenced, Stamp, Universe, eip712::OrderHasher, event::KillReason, ids::Outcome,
@@ -77,7 +77,7 @@ pub struct Engine<S> {
 impl<S: Strategy> Engine<S> {
     /// An engine before its first event. Everything it will ever need is allocated here.
     ///
-    /// Markets beyond [`MARKETS_MAX`] are refused by the configuration; here they are never traded.
+    /// Markets beyond [`MARKETS_MAX`] are refused at start; here they would never be traded.
     pub fn new(universe: &Universe, limits: Limits, strategy: S) -> Self {
         Self { desk: Desk::new(universe, limits), strategy }
     }
@@ -92,45 +92,51 @@ impl<S: Strategy> Engine<S> {
             Event::User(e) => {
                 if let Some(fill) = desk.hear_user(e) {
                     let market = fill.instrument.market();
-                    let trusted = desk.check_mirror(market);
-                    self.strategy.filled(&desk.view(market, trusted), fill.instrument, fill.side, fill.qty);
+                    let trust = desk.check_mirror(market);
+                    self.strategy.filled(&desk.view(market, trust), fill.instrument, fill.side, fill.qty);
                 }
             }
             Event::Reply(e) => desk.hear_reply(e, out),
             Event::Tick => desk.tick(out),
-            Event::Start { run_tag, cash } => {
+            Event::Start { run_tag, cash, match_feed } => {
+                desk.match_feed = *match_feed;
                 desk.run_tag = *run_tag & 0x1f_ffff;
                 desk.ledger.open(*cash);
             }
             Event::Match(e) => {
-                desk.game = Some(*e);
+                desk.game = Some((*e, desk.now));
                 desk.touch_all();
             }
             Event::Control(e) => desk.hear_control(*e, out),
         }
         probe.mark(Step::Book);
         while let Some(market) = self.desk.touched.take() {
-            self.decide(market, event.stamp, probe, out);
+            // In the middle of a message its market is in no state to be decided on; the message's end does it.
+            if !self.desk.fresh.contains(market) {
+                self.decide(market, event.stamp, probe, out);
+            }
         }
     }
 
     /// Asks the strategy about one market and carries its wishes to risk.
     fn decide<P: Probe>(&mut self, m: MarketIx, cause: Stamp, probe: &mut P, out: &mut Actions) {
         let desk = &mut self.desk;
-        let trusted = desk.check_mirror(m);
-        if trusted && let Some(mid) = desk.instruments[m.instrument(Outcome::Yes).ix()].book.mid_half_units() {
+        let trust = desk.check_mirror(m);
+        if trust == Trust::Good
+            && let Some(mid) = desk.instruments[m.instrument(Outcome::Yes).ix()].book.mid_half_units()
+        {
             desk.ledger.mark(m, mid);
         }
         if desk.ledger.payout(m).is_some() {
             return;
         }
         let mut wishes = Wishes::new();
-        self.strategy.decide(&desk.view(m, trusted), &mut wishes);
+        self.strategy.decide(&desk.view(m, trust), &mut wishes);
         probe.mark(Step::Decide);
         for wish in wishes {
             match wish {
                 Wish::Cancel(order) => desk.cancel(order, cause, out),
-                Wish::Place(intent) => desk.place(&intent, trusted, cause, probe, out),
+                Wish::Place(intent) => desk.place(&intent, trust, cause, probe, out),
                 Wish::Merge(qty) => desk.merge(m, qty, out),
             }
         }

@@ -18,6 +18,11 @@ pub const WORKING_MAX: usize = 16;
 /// Finished orders are remembered this long, for trades that come late.
 const REMEMBER_NS: u64 = 120_000_000_000;
 
+/// A cancel that was refused is not asked for again before this.
+const CANCEL_PAUSE_NS: u64 = 250_000_000;
+/// Finished orders are forgotten, oldest first, while fewer slots than this are free.
+const FREE_MIN: usize = 256;
+
 /// What can happen to an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input {
@@ -37,6 +42,8 @@ pub enum Input {
     SeenDelayed,
     /// The user stream, a cancel's answer, or look-ups, say that it is gone.
     Gone,
+    /// Nothing clean was ever heard of it, and by now nothing can be: it never reached the venue.
+    NeverArrived,
     /// We asked for its cancellation.
     CancelAsked,
     /// The venue did not cancel it.
@@ -59,6 +66,8 @@ pub const fn next(state: OrderState, input: Input) -> OrderState {
         (S::Rejected | S::NeverSent, Input::SeenDelayed) => S::Delayed,
         (S::Rejected | S::NeverSent, _) => state,
         (_, Input::Gone) => S::Cancelled,
+        // Should it show after all, the stream revives it.
+        (S::Created | S::Sent | S::Unknown, Input::NeverArrived) => S::NeverSent,
         (S::Created, Input::Sent) => S::Sent,
         (_, Input::Sent) => state,
         (S::Created | S::Sent | S::Unknown, Input::Acked(AckStatus::Live) | Input::SeenLive) => S::Live,
@@ -100,6 +109,10 @@ pub struct Order {
     pub next_lookup: Nanos,
     /// Look-ups in a row that did not find it resting.
     pub misses: u8,
+    /// Not to be cancelled again before this: a venue that just said no says it again.
+    pub cancel_again: Nanos,
+    /// The user stream was down while it worked: the venue is to say what became of it before anything else is placed.
+    pub unverified: bool,
 }
 
 impl Order {
@@ -110,8 +123,8 @@ impl Order {
     }
 
     /// True while it may rest at the venue and a cancel makes sense.
-    pub fn cancellable(&self) -> bool {
-        self.state == OrderState::Live && !self.intent.tif.is_immediate()
+    pub fn cancellable(&self, now: Nanos) -> bool {
+        self.state == OrderState::Live && !self.intent.tif.is_immediate() && now >= self.cancel_again
     }
 }
 
@@ -178,6 +191,8 @@ impl Orders {
             changed: now,
             next_lookup: now,
             misses: 0,
+            cancel_again: now,
+            unverified: false,
         });
         self.index.insert(hash, slot);
         // There is room: it was asked for above.
@@ -218,6 +233,9 @@ impl Orders {
         let before = order.state;
         let after = next(before, input);
         if after != before {
+            if before == OrderState::CancelPending && after == OrderState::Live {
+                order.cancel_again = now.plus(CANCEL_PAUSE_NS);
+            }
             order.state = after;
             order.changed = now;
             order.misses = 0;
@@ -251,6 +269,31 @@ impl Orders {
         true
     }
 
+    /// Marks every working order as in need of the venue's word; true if there is any.
+    pub fn distrust_all(&mut self) -> bool {
+        let mut any = false;
+        for &slot in self.working.iter().flatten() {
+            if let Some(order) = self.slots[usize::from(slot)].as_mut() {
+                order.unverified = true;
+                order.misses = 0;
+                any = true;
+            }
+        }
+        any
+    }
+
+    /// The venue said what became of an order.
+    pub fn verified(&mut self, hash: &OrderHash) {
+        if let Some(order) = self.get_mut(hash) {
+            order.unverified = false;
+        }
+    }
+
+    /// True while an order needs the venue's word.
+    pub fn any_unverified(&self) -> bool {
+        self.all_working().any(|o| o.unverified)
+    }
+
     /// Takes a failed fill back out of a known order. A finished order stays finished.
     pub fn unfill(&mut self, hash: &OrderHash, qty: Qty) {
         if let Some(order) = self.get_mut(hash) {
@@ -280,7 +323,7 @@ impl Orders {
     /// Forgets orders that finished long ago.
     pub fn forget_old(&mut self, now: Nanos) {
         while let Some(&(when, slot)) = self.finished.front() {
-            if now.since(when) < REMEMBER_NS && !self.free.is_empty() {
+            if now.since(when) < REMEMBER_NS && self.free.len() >= FREE_MIN {
                 break;
             }
             self.finished.pop_front();
@@ -311,14 +354,17 @@ impl Orders {
         for (slot, order) in self.slots.iter().enumerate() {
             let Some(o) = order else { continue };
             h.u64(slot as u64);
+            let i = &o.intent;
             h.bytes(&o.hash.0);
-            h.debug(&o.intent);
-            h.debug(&o.state);
+            h.u64(u64::from(i.instrument.0) << 32 | u64::from(i.price.units()) << 16 | (i.side as u64) << 8);
+            h.u64((i.purpose as u64) << 16 | (i.strategy as u64) << 8 | u64::from(i.post_only));
+            h.u64(i.qty.micro());
+            h.u64(i.tif.expiration_s() << 1 | u64::from(i.tif.is_immediate()));
+            h.u64((o.state as u64) << 16 | u64::from(o.misses) << 8 | u64::from(o.unverified));
             h.u64(o.filled.micro());
-            h.u64(o.created.0);
-            h.u64(o.changed.0);
-            h.u64(o.next_lookup.0);
-            h.u64(u64::from(o.misses));
+            for at in [o.created, o.changed, o.next_lookup, o.cancel_again] {
+                h.u64(at.0);
+            }
         }
         for list in &self.working {
             list.iter().for_each(|&s| h.u64(u64::from(s)));
@@ -368,6 +414,8 @@ mod tests {
             (S::Unknown, Input::Gone, S::Cancelled),
             (S::Unknown, Input::FilledUp, S::Filled),
             (S::Unknown, Input::NeverSent, S::Unknown),
+            (S::Unknown, Input::NeverArrived, S::NeverSent),
+            (S::Live, Input::NeverArrived, S::Live),
             (S::Cancelled, Input::SeenLive, S::Cancelled),
             (S::Cancelled, Input::FilledUp, S::Filled),
             (S::Rejected, Input::SeenLive, S::Live),

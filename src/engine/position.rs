@@ -600,6 +600,11 @@ impl Ledger {
         self.equity() - self.start == self.spread + self.inventory - self.fees + self.rounding
     }
 
+    /// True for a fill that is remembered.
+    pub fn knows(&self, key: &(TradeKey, OrderHash)) -> bool {
+        self.fills.contains_key(key)
+    }
+
     /// Contradictions seen: each is a reason to stop and look.
     pub fn anomalies(&self) -> u64 {
         self.anomalies

@@ -114,6 +114,8 @@ pub enum Refusal {
     Stopping,
     /// The user stream is down: fills would not be heard.
     UserStreamDown,
+    /// The user stream was down and an order's fate is not known yet.
+    NotReconciled,
     /// No connection for orders is up.
     GatewayDown,
     /// The journal does not keep up.
@@ -152,10 +154,11 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::KillSwitch,
         Self::Stopping,
         Self::UserStreamDown,
+        Self::NotReconciled,
         Self::GatewayDown,
         Self::JournalDown,
         Self::BookUntrusted,
@@ -181,6 +184,7 @@ impl Refusal {
             Self::KillSwitch => "kill_switch",
             Self::Stopping => "stopping",
             Self::UserStreamDown => "user_stream_down",
+            Self::NotReconciled => "not_reconciled",
             Self::GatewayDown => "gateway_down",
             Self::JournalDown => "journal_down",
             Self::BookUntrusted => "book_untrusted",
@@ -307,10 +311,10 @@ pub struct Risk {
     kill: Option<KillReason>,
     stopping: bool,
     user_up: bool,
+    reconciled: bool,
     gateway_up: bool,
     journal_up: bool,
     breakers: Vec<Breaker>,
-    trips: u64,
     /// Token bucket in millionths of an order.
     bucket: u64,
     bucket_at: Nanos,
@@ -326,10 +330,10 @@ impl Risk {
             kill: None,
             stopping: false,
             user_up: false,
+            reconciled: true,
             gateway_up: false,
             journal_up: true,
             breakers: vec![Breaker::default(); markets],
-            trips: 0,
             bucket,
             bucket_at: Nanos::default(),
             refusals: [0; Refusal::ALL.len()],
@@ -361,6 +365,11 @@ impl Risk {
         self.user_up = up;
     }
 
+    /// Every order's fate is known again, or not.
+    pub fn set_reconciled(&mut self, yes: bool) {
+        self.reconciled = yes;
+    }
+
     /// Connections for orders came or went.
     pub fn set_gateway(&mut self, up: bool) {
         self.gateway_up = up;
@@ -376,6 +385,12 @@ impl Risk {
         self.breakers[m.ix()].halted = halted;
     }
 
+    /// True while a market is halted by hand or its breaker is open.
+    pub fn halted(&self, m: MarketIx, now: Nanos) -> bool {
+        let breaker = &self.breakers[m.ix()];
+        breaker.halted || now < breaker.open_until
+    }
+
     /// The venue refused an order of a market; enough in a row open its breaker.
     pub fn rejected(&mut self, m: MarketIx, now: Nanos) {
         let breaker = &mut self.breakers[m.ix()];
@@ -383,7 +398,6 @@ impl Risk {
         if breaker.rejects >= self.limits.rejects_to_break {
             breaker.rejects = 0;
             breaker.open_until = now.plus(u64::from(self.limits.break_ms) * 1_000_000);
-            self.trips += 1;
         }
     }
 
@@ -407,6 +421,8 @@ impl Risk {
             Some(Refusal::Stopping)
         } else if !self.user_up {
             Some(Refusal::UserStreamDown)
+        } else if !self.reconciled {
+            Some(Refusal::NotReconciled)
         } else if !self.gateway_up {
             Some(Refusal::GatewayDown)
         } else if !self.journal_up {
@@ -428,13 +444,12 @@ impl Risk {
 
     fn judge(&mut self, intent: &Intent, f: &Facts<'_>) -> Result<Passed, Refusal> {
         let market = intent.instrument.market();
-        let breaker = &self.breakers[market.ix()];
         let spec = &f.specs[market.ix()];
         let refuse_if = |bad: bool, why: Refusal| if bad { Err(why) } else { Ok(()) };
         if let Some(why) = self.closed() {
             return Err(why);
         }
-        refuse_if(breaker.halted || f.now < breaker.open_until, Refusal::MarketHalted)?;
+        refuse_if(self.halted(market, f.now), Refusal::MarketHalted)?;
         refuse_if(!f.trusted, Refusal::BookUntrusted)?;
         refuse_if(!f.state.allows(intent.purpose), Refusal::State)?;
         refuse_if(!intent.price.on_grid(f.tick), Refusal::OffGrid)?;
@@ -471,7 +486,8 @@ impl Risk {
             .map(|m| exposure_of(m, None).max(Usdc::ZERO))
             .sum();
         let total = here.max(Usdc::ZERO) + others;
-        refuse_if(total > self.limits.total_usdc, Refusal::TotalLimit)?;
+        // A market that lost already counts with what it lost, so the day's limit holds before each order.
+        refuse_if(total > self.limits.total_usdc.min(self.limits.daily_loss_usdc), Refusal::TotalLimit)?;
         if intent.side == Side::Buy {
             let committed: Usdc = f
                 .orders
@@ -515,7 +531,7 @@ impl Risk {
 
     /// Every switch, breaker and counter that decides, into the state hash.
     pub(super) fn digest(&self, h: &mut StateHasher) {
-        h.debug(&(self.kill, self.stopping, self.user_up, self.gateway_up, self.journal_up));
+        h.debug(&(self.kill, self.stopping, self.user_up, self.reconciled, self.gateway_up, self.journal_up));
         h.u64(self.bucket);
         h.u64(self.bucket_at.0);
         for b in &self.breakers {

@@ -22,8 +22,30 @@ pub enum Wish {
     Merge(Qty),
 }
 
-/// Wishes of one decision, for one market. Cancels come first.
+/// Wishes of one decision, for one market.
 pub type Wishes = heapless::Vec<Wish, WISHES_MAX>;
+
+/// Whether a market's books can be relied on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// Both are trusted, and each mirrors the other.
+    Good,
+    /// Both are trusted, but one is a message ahead of the other: for a moment nothing is decided.
+    Settling,
+    /// One of them cannot be trusted: what rests in this market is pulled.
+    Bad,
+}
+
+/// What is known of the match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Play {
+    /// No match feed is configured: the market's own book is all there is.
+    NoFeed,
+    /// The feed has said nothing, or nothing for too long.
+    Unknown,
+    /// What the feed said last.
+    Known(MatchEvent),
+}
 
 /// What a strategy may look at: everything the engine knows, nothing it could change.
 #[derive(Clone, Copy)]
@@ -36,8 +58,8 @@ pub struct View<'a> {
     pub spec: &'a MarketSpec,
     /// Books of its two tokens.
     pub books: [&'a Book; 2],
-    /// Both books can be trusted and mirror each other.
-    pub trusted: bool,
+    /// Whether its books can be relied on.
+    pub trust: Trust,
     /// Why orders are not admitted at all, if they are not.
     pub closed: bool,
     /// New orders that the rate limit leaves now.
@@ -48,8 +70,8 @@ pub struct View<'a> {
     pub orders: &'a Orders,
     /// Every account.
     pub ledger: &'a Ledger,
-    /// What the match feed said last; `None` without a feed.
-    pub game: Option<MatchEvent>,
+    /// What is known of the match.
+    pub play: Play,
 }
 
 impl View<'_> {

@@ -145,17 +145,22 @@ impl MarketFeed {
     fn pay_gap(&mut self, shared: &Shared) {
         let Some(reason) = self.owed else { return };
         // Asked before pushing, so that waiting is not counted as one overflow a turn.
-        if self.events.free() == 0 {
+        if self.events.free() < self.instruments.len() {
             return;
         }
-        let event = Event::Market(MarketEvent::Gap { instrument: None, reason });
-        if self.events.push(Stamped { stamp: shared.clock.now(), event }).is_ok() {
-            self.owed = None;
+        // One for each of our books: those of other feed tiles lost nothing.
+        let stamp = shared.clock.now();
+        let Self { wanted, instruments, events, .. } = self;
+        for &instrument in instruments.iter() {
+            let gap = MarketEvent::Gap { instrument: Some(instrument), reason };
+            if events.push(Stamped { stamp, event: Event::Market(gap) }).is_err() {
+                return;
+            }
             if reason == GapReason::Overflow {
-                let Self { wanted, instruments, .. } = self;
-                instruments.iter().for_each(|i| want(wanted, *i));
+                want(wanted, instrument);
             }
         }
+        self.owed = None;
     }
 
     /// Asks for the books that are wanted: a subscription alone gives no snapshot of what is subscribed to already.

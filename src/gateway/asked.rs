@@ -1,6 +1,6 @@
 //! What a request asked for, kept beside it until its answer: answers are matched by order id, never by position alone.
 
-use crate::types::{Cycles, OrderHash};
+use crate::types::{Cycles, MarketIx, OrderHash};
 
 use super::Origin;
 pub use crate::wire::order::BATCH_MAX;
@@ -33,6 +33,8 @@ pub enum Asked {
     Lookup(OrderHash),
     /// Our collateral.
     Collateral,
+    /// What a market pays.
+    Payout(MarketIx),
     /// We are alive.
     Heartbeat,
     /// Nothing: keeps the connection warm.

@@ -18,7 +18,7 @@ use crate::{
         ring::Tx,
     },
     sys::tsc::Clock,
-    types::{Cycles, Event, Nanos, OrderHash, Stamp, Stamped, event::ReplyEvent},
+    types::{Cycles, Event, MarketIx, Nanos, OrderHash, Stamp, Stamped, event::ReplyEvent},
     wire::reply::ReplyParser,
 };
 
@@ -75,6 +75,7 @@ pub struct Desk {
     pub(super) places: VecDeque<Place>,
     pub(super) cancels: VecDeque<Sent>,
     pub(super) lookups: VecDeque<OrderHash>,
+    pub(super) payouts: VecDeque<MarketIx>,
     pub(super) cancel_all: Wanted,
     pub(super) collateral: Wanted,
     pub(super) balance_update: Wanted,
@@ -103,6 +104,7 @@ impl Desk {
             places: VecDeque::with_capacity(PLACES_MAX),
             cancels: VecDeque::with_capacity(CANCELS_MAX),
             lookups: VecDeque::with_capacity(LOOKUPS_MAX),
+            payouts: VecDeque::with_capacity(LOOKUPS_MAX),
             cancel_all: Wanted::default(),
             collateral: Wanted::default(),
             balance_update: Wanted::default(),
@@ -116,7 +118,7 @@ impl Desk {
 
     /// True if something waits to be sent that no timer brings.
     pub(super) fn has_work(&self) -> bool {
-        !(self.places.is_empty() && self.cancels.is_empty() && self.lookups.is_empty())
+        !(self.places.is_empty() && self.cancels.is_empty() && self.lookups.is_empty() && self.payouts.is_empty())
             || [&self.cancel_all, &self.collateral, &self.balance_update].iter().any(|w| w.wanted && !w.in_flight)
     }
 
@@ -166,6 +168,11 @@ impl Desk {
                 self.balance_update.wanted = true;
                 self.collateral.wanted = true;
             }
+            Command::AskPayout { market } => {
+                if self.payouts.len() < LOOKUPS_MAX && !self.payouts.contains(&market) {
+                    self.payouts.push_back(market);
+                }
+            }
             Command::Merge { market, qty } => {
                 if !self.merger.as_mut().is_some_and(|merger| merger.begin(market, qty)) {
                     self.reply(now, ReplyEvent::MergeFailed { market, qty });
@@ -176,10 +183,19 @@ impl Desk {
 
     /// Cancels everything; what has not left shall not leave any more.
     pub(super) fn take_cancel_all(&mut self, now: Stamp) {
-        while let Some(place) = self.places.pop_front() {
-            self.reply(now, ReplyEvent::NeverSent { order: place.signed.approved().hash() });
-        }
+        self.drop_places(now, 0);
         self.cancel_all.wanted = true;
+    }
+
+    /// Orders that have waited for longer than `older_ns` do not leave any more: the book that they were meant for is gone.
+    pub(super) fn drop_places(&mut self, now: Stamp, older_ns: u64) {
+        while let Some(place) = self.places.front()
+            && (older_ns == 0 || self.clock.ns_between(place.popped, now.cycles) > older_ns)
+        {
+            let order = place.signed.approved().hash();
+            self.places.pop_front();
+            self.reply(now, ReplyEvent::NeverSent { order });
+        }
     }
 
     fn take_cancel(&mut self, order: OrderHash, cause: Stamp, origin: Origin, now: Stamp) {
@@ -264,6 +280,12 @@ impl Desk {
                     out(ReplyEvent::Collateral { cash });
                 }
                 self.collateral.answered(cash.is_some(), now);
+            }
+            // The engine asks again until it knows.
+            Asked::Payout(market) => {
+                if let Some(payout) = recv::payout(&ended) {
+                    out(ReplyEvent::Payout { market: *market, payout: Some(payout) });
+                }
             }
             Asked::Heartbeat => self.heartbeat.answered(recv::heartbeat(&ended), now),
             Asked::BalanceUpdate => {

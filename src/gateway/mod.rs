@@ -46,6 +46,11 @@ pub enum Command {
     },
     /// Ask how much collateral we have.
     ReadCollateral,
+    /// Ask what a market pays.
+    AskPayout {
+        /// Which.
+        market: MarketIx,
+    },
     /// Turn complete sets into collateral.
     Merge {
         /// Of which market.

@@ -12,9 +12,10 @@ use crate::{
     stage::conn::Left,
     types::{
         OrderHash, Usdc,
-        event::{OrderChange, ReplyEvent},
+        event::{OrderChange, Payout, ReplyEvent},
     },
     wire::{
+        listing,
         reply::{OrderReply, ReplyParser},
         rest,
     },
@@ -110,6 +111,17 @@ pub fn lookup(order: OrderHash, ended: &Ended<'_>) -> Option<ReplyEvent> {
             let live = matches!(shown.status, OrderChange::Placed | OrderChange::Delayed);
             Some(ReplyEvent::OrderStatus { order, live, matched: Some(shown.matched) })
         }
+    }
+}
+
+/// What a market pays; `None` while its page does not say, or if the answer was not clean.
+pub fn payout(ended: &Ended<'_>) -> Option<Payout> {
+    match ended {
+        Ended::Answered(response) if response.status == 200 => {
+            let listing = listing::clob_market(response.body).ok()?;
+            listing.payout.filter(|_| listing.closed == Some(true))
+        }
+        _ => None,
     }
 }
 

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use super::asked::BATCH_MAX;
 use crate::{
     engine::Signed,
-    types::{OrderHash, Universe, eip712::OrderHasher},
+    types::{MarketIx, OrderHash, Universe, eip712::OrderHasher},
     wire::{
         auth::L2Auth,
         http::write_request,
@@ -26,6 +26,8 @@ pub struct Requests {
     host: String,
     auth: L2Auth,
     encoder: OrderEncoder,
+    /// Paths of the markets' pages.
+    markets: Vec<String>,
     /// Query of our collateral, fixed by the account.
     collateral: String,
     /// Query that makes the venue look at the chain again.
@@ -49,6 +51,7 @@ impl Requests {
             host: host.to_owned(),
             auth,
             encoder: OrderEncoder::new(universe, api_key, &separators),
+            markets: universe.markets.iter().map(|m| format!("/markets/{}", m.condition)).collect(),
             collateral: format!("/balance-allowance?{query}"),
             balance_update: format!("/balance-allowance/update?{query}"),
             target: String::with_capacity(256),
@@ -101,6 +104,14 @@ impl Requests {
         let _ = write!(target, "/data/order/{order}");
         self.private("GET", &target, target.len(), false, now_s);
         self.target = target;
+        &self.request
+    }
+
+    /// Asks for the page of a market.
+    pub fn market(&mut self, market: MarketIx) -> &[u8] {
+        self.request.clear();
+        let target = self.markets.get(market.ix()).map_or("/markets", String::as_str);
+        write_request(&mut self.request, "GET", target, &self.host, b"", None);
         &self.request
     }
 

@@ -32,6 +32,9 @@ const WARM_EVERY_NS: u64 = 4_000_000_000;
 /// Longest wait for the last cancel-all when the run ends badly.
 const LAST_CANCEL_NS: u64 = 3_000_000_000;
 
+/// An order that could not leave within this does not leave: its price was for another book.
+const PLACE_WAITS_NS: u64 = 1_000_000_000;
+
 /// The gateway's ends of its rings.
 #[derive(Debug)]
 pub struct GatewayEnds {
@@ -219,6 +222,8 @@ impl GatewayTile {
         let desk = &mut self.desk;
         let (asked, request) = if let Some(order) = desk.lookups.pop_front() {
             (Asked::Lookup(order), self.requests.lookup(&order, now_s))
+        } else if let Some(market) = desk.payouts.pop_front() {
+            (Asked::Payout(market), self.requests.market(market))
         } else if desk.balance_update.is_due(now) {
             desk.balance_update.in_flight = true;
             (Asked::BalanceUpdate, self.requests.balance_update(now_s))
@@ -253,10 +258,13 @@ impl GatewayTile {
 
     /// Tells the engine when orders can leave and when they cannot.
     fn tell_up(&mut self) {
-        let up = self.lanes.iter().any(Lane::is_up) && self.desk.heartbeat.is_healthy();
+        // One connection is kept for cancels: orders need a second.
+        let up = self.lanes.iter().filter(|lane| lane.is_up()).count() >= 2 && self.desk.heartbeat.is_healthy();
+        let now = self.clock.now();
+        self.desk.drop_places(now, if up { PLACE_WAITS_NS } else { 0 });
         if up != self.up {
             self.up = up;
-            self.desk.reply(self.clock.now(), if up { ReplyEvent::GatewayUp } else { ReplyEvent::GatewayDown });
+            self.desk.reply(now, if up { ReplyEvent::GatewayUp } else { ReplyEvent::GatewayDown });
         }
     }
 }

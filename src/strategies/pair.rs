@@ -20,7 +20,7 @@ use crate::{
         BadParam, BadParams,
         digest::StateHasher,
         orders::Order,
-        strategy::{Strategy, View, Wish, Wishes},
+        strategy::{Play, Strategy, Trust, View, Wish, Wishes},
     },
     types::{
         InstrumentIx, MarketIx, Nanos, Price, Qty, Side, TimeInForce,
@@ -184,7 +184,11 @@ impl Pair {
 
     /// True while quoting makes sense for this market's part of the match.
     fn live(view: &View<'_>) -> bool {
-        let Some(game) = view.game else { return true };
+        let game = match view.play {
+            Play::NoFeed => return true,
+            Play::Unknown => return false,
+            Play::Known(game) => game,
+        };
         game.phase == MatchPhase::Running
             && match view.spec.kind {
                 MarketKind::Map(n) => game.map == n,
@@ -244,7 +248,7 @@ impl Pair {
                 continue;
             }
             working = true;
-            if order.cancellable() && !self.keep(view, order, fair_ppm, want) {
+            if order.cancellable(view.now) && !self.keep(view, order, fair_ppm, want) {
                 // A full list is no loss: the rest is wished for at the next event.
                 let _ = out.push(Wish::Cancel(order.hash));
             }
@@ -290,11 +294,19 @@ impl Pair {
         let waiting = view.orders.working(view.market).any(|o| o.intent.tif.is_immediate());
         if size < view.spec.min_size
             || waiting
+            || view.budget == 0
             || view.now.since(memory.taken_at) < u64::from(self.params.taker_pause_ms) * 1_000_000
         {
             return;
         }
         let (leading, lagging) = if net > 0 { (Outcome::Yes, Outcome::No) } else { (Outcome::No, Outcome::Yes) };
+        // An immediate buy spends its whole amount: through several levels it would buy more than it wanted.
+        // Source: docs/PROTOCOL.md "order types".
+        let Some(best) = view.books[lagging as usize].best(BookSide::Ask) else { return };
+        let size = size.min(best.qty).floor_to_cents();
+        if size < view.spec.min_size {
+            return;
+        }
         let Some(taken) = view.books[lagging as usize].take(BookSide::Ask, size) else { return };
         let fee = view.spec.fee.taker_fee(size, taken.worst, Rounding::Up);
         let paid_ppm = (i128::from((taken.cash + fee).micro()) * i128::from(PPM) / i128::from(size.micro())) as i64;
@@ -341,10 +353,10 @@ impl Pair {
 
 impl Strategy for Pair {
     fn decide(&mut self, view: &View<'_>, out: &mut Wishes) {
-        if !self.params.enabled {
+        if !self.params.enabled || view.trust == Trust::Settling {
             return;
         }
-        let fair = if view.trusted { Self::fair_ppm(view) } else { None };
+        let fair = if view.trust == Trust::Good { Self::fair_ppm(view) } else { None };
         if let Some(fair) = fair {
             self.learn(view, fair);
         }

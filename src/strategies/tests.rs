@@ -52,7 +52,7 @@ struct Desk {
 impl Desk {
     fn new(params: Params) -> Self {
         let mut desk = Self { core: core(&universe(), &params), seq: 0, now: 1_790_000_000_000_000_000 };
-        desk.hear(Event::Start { run_tag: 5, cash: Usdc::dollars(1_000) });
+        desk.hear(Event::Start { run_tag: 5, cash: Usdc::dollars(1_000), match_feed: false });
         desk
     }
 
@@ -242,6 +242,84 @@ fn play_that_stops_means_no_quotes() {
     desk.ack(no.hash());
     let phase = |phase| Event::Match(MatchEvent { phase, map: 1, score: [0, 0] });
     assert_eq!(cancels(&desk.hear(phase(MatchPhase::Paused))).len(), 2);
+}
+
+#[test]
+fn without_a_word_of_a_configured_match_feed_nothing_is_quoted() {
+    let mut desk = Desk::open();
+    desk.hear(Event::Start { run_tag: 5, cash: Usdc::dollars(1_000), match_feed: true });
+    assert!(placed(&desk.book(&[(4_800, 100)], &[(5_200, 100)])).is_empty());
+    let running = Event::Match(MatchEvent { phase: MatchPhase::Running, map: 1, score: [0, 0] });
+    let quotes = placed(&desk.hear(running));
+    assert_eq!(quotes.len(), 2);
+    quotes.iter().for_each(|q| drop(desk.ack(q.hash())));
+    assert_eq!(cancels(&desk.idle(80_000)).len(), 2, "a feed that went silent knows nothing");
+}
+
+#[test]
+fn after_the_user_stream_was_down_every_order_is_asked_after_first() {
+    let mut desk = Desk::open();
+    let (yes, no) = one_quote_a_side(&mut desk);
+    desk.ack(yes.hash());
+    desk.ack(no.hash());
+    desk.hear(Event::User(UserEvent::Down));
+    desk.hear(Event::User(UserEvent::Up));
+    assert_eq!(desk.core.closed().map(|r| r.as_str()), Some("not_reconciled"));
+    let asked = desk.idle(100);
+    for order in [yes.hash(), no.hash()] {
+        assert!(asked.contains(&Action::Lookup { order }), "{asked:?}");
+        desk.hear(Event::Reply(ReplyEvent::OrderStatus { order, live: false, matched: Some(Qty::ZERO) }));
+    }
+    assert_eq!(desk.core.closed(), None);
+}
+
+#[test]
+fn a_fill_that_the_stream_never_told_stops_everything() {
+    let mut desk = Desk::open();
+    let (yes, _) = one_quote_a_side(&mut desk);
+    desk.ack(yes.hash());
+    desk.hear(Event::User(UserEvent::Down));
+    desk.hear(Event::User(UserEvent::Up));
+    let matched = Some(Qty::shares(10));
+    let status = ReplyEvent::OrderStatus { order: yes.hash(), live: true, matched };
+    assert!(desk.hear(Event::Reply(status)).contains(&Action::CancelAll));
+    assert_eq!(desk.core.report().kill_switch, Some("accounts"));
+}
+
+#[test]
+fn a_resolution_that_cannot_be_read_is_asked_after() {
+    let mut desk = Desk::open();
+    desk.market(MarketEvent::ResolvedUnclear { market: M });
+    assert!(desk.idle(100).contains(&Action::AskPayout { market: M }));
+    desk.hear(Event::Reply(ReplyEvent::Payout { market: M, payout: None }));
+    assert!(desk.idle(3_000).contains(&Action::AskPayout { market: M }));
+    desk.hear(Event::Reply(ReplyEvent::Payout { market: M, payout: Some(Payout::Half) }));
+    assert_eq!(desk.core.report().markets[0].payout, Some("half"));
+}
+
+#[test]
+fn a_refused_cancel_is_not_sent_again_at_once() {
+    let mut desk = Desk::open();
+    let (yes, no) = one_quote_a_side(&mut desk);
+    desk.ack(yes.hash());
+    desk.ack(no.hash());
+    let gap = MarketEvent::Gap { instrument: None, reason: GapReason::Disconnected };
+    assert_eq!(cancels(&desk.market(gap)).len(), 2);
+    assert!(cancels(&desk.hear(Event::Reply(ReplyEvent::CancelUnknown { order: yes.hash() }))).is_empty());
+    assert!(cancels(&desk.idle(100)).is_empty());
+    assert_eq!(cancels(&desk.idle(200)), [yes.hash()]);
+}
+
+#[test]
+fn nothing_is_decided_in_the_middle_of_a_message() {
+    let mut desk = Desk::open();
+    let (yes, no) = one_quote_a_side(&mut desk);
+    desk.ack(yes.hash());
+    desk.ack(no.hash());
+    // One token's side of the change is in, the other's is not: the books do not mirror each other.
+    let (side, price) = (BookSide::Bid, Price::from_units(4_900).unwrap());
+    desk.market(MarketEvent::Delta { instrument: YES, side, price, qty: Qty::shares(60) });
+    assert!(cancels(&desk.idle(1)).is_empty());
 }
 
 #[test]

@@ -42,6 +42,8 @@ pub enum Event {
         run_tag: u32,
         /// Collateral at the venue before the first order.
         cash: Usdc,
+        /// A match feed is configured: without its word, nothing counts as live play.
+        match_feed: bool,
     },
     /// Time passed. The hot tile makes one at least every 100 ms.
     Tick,
@@ -156,6 +158,11 @@ pub enum MarketEvent {
         market: MarketIx,
         /// What it pays.
         payout: Payout,
+    },
+    /// The market is decided, but how cannot be read from the message: the venue is to be asked.
+    ResolvedUnclear {
+        /// Which market.
+        market: MarketIx,
     },
     /// Something was lost or could not be read: the book, or every book, is no longer to be trusted.
     Gap {
@@ -330,6 +337,13 @@ pub enum ReplyEvent {
         live: bool,
         /// Total matched so far, if it said.
         matched: Option<Qty>,
+    },
+    /// What a market pays, by the venue's own page of it.
+    Payout {
+        /// Which market.
+        market: MarketIx,
+        /// What it pays; `None` while that is not known.
+        payout: Option<Payout>,
     },
     /// Complete sets were merged into collateral.
     Merged {

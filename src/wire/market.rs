@@ -369,7 +369,8 @@ impl Scratch {
                 Some(b"50-50" | b"50/50" | b"50 - 50" | b"Tie" | b"tie" | b"Draw" | b"draw") => Payout::Half,
                 _ => {
                     self.parsed.unclear += 1;
-                    return Ok(false);
+                    self.events.push(MarketEvent::ResolvedUnclear { market });
+                    return Ok(true);
                 }
             },
         };
@@ -497,7 +498,8 @@ mod tests {
             assert_eq!(events[0], MarketEvent::Resolved { market: MarketIx(0), payout }, "{rest}");
         }
         let (parsed, events) = resolved(r#","winning_asset_id":null"#);
-        assert_eq!((parsed, events.len()), (Ok(Parsed { unclear: 1, ..Parsed::default() }), 0));
+        assert_eq!(parsed, Ok(Parsed { applied: 1, unclear: 1, ..Parsed::default() }));
+        assert_eq!(events[0], MarketEvent::ResolvedUnclear { market: MarketIx(0) });
         let (parsed, events) = resolved(r#","winning_asset_id":"333""#);
         assert_eq!(parsed.unwrap_err().kind, ParseErrorKind::Value("winning_asset_id"));
         assert!(events.is_empty());

@@ -434,6 +434,7 @@ fn market(v: &Value) -> Result<Value, String> {
             MarketEvent::Resolved { market, payout } => {
                 json!({"resolved": universe.market(*market).condition.to_string(), "payout": format!("{payout:?}")})
             }
+            MarketEvent::ResolvedUnclear { market } => json!({"resolved": market.0, "payout": "not said"}),
             MarketEvent::Gap { .. } => json!({"gap": true}),
         });
     };

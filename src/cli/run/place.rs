@@ -84,8 +84,8 @@ impl Place {
         match config.mode {
             #[cfg(feature = "embedded")]
             Mode::Embedded => {
-                let (title, venue) = start_embedded(config, venue_core)?;
-                let known = embedded(config, title, &venue)?;
+                let (told, venue) = start_embedded(config, venue_core)?;
+                let known = embedded(config, told, &venue)?;
                 Self::ask(known, config, Some(venue))
             }
             #[cfg(not(feature = "embedded"))]
@@ -228,9 +228,9 @@ impl Place {
 }
 
 #[cfg(feature = "embedded")]
-fn start_embedded(config: &Config, core: Option<usize>) -> Result<(String, VenueHandle), Refused> {
+fn start_embedded(config: &Config, core: Option<usize>) -> Result<((String, bool), VenueHandle), Refused> {
     let scenario = scenario::open(&config.run.scenario, config.run.seed).map_err(Refused::usage)?;
-    let title = scenario.setup().title;
+    let (title, has_match) = (scenario.setup().title, scenario.game_start().is_some());
     let pin = move || {
         if let Some(core) = core {
             cpu::pin_current_thread(core);
@@ -248,12 +248,12 @@ fn start_embedded(config: &Config, core: Option<usize>) -> Result<(String, Venue
         begin: Begin::OnSignal,
     })
     .map_err(Refused::failed)?;
-    Ok((title, venue))
+    Ok(((title, has_match), venue))
 }
 
 /// The embedded venue's addresses and one of its accounts.
 #[cfg(feature = "embedded")]
-fn embedded(config: &Config, title: String, venue: &VenueHandle) -> Result<Known, Refused> {
+fn embedded(config: &Config, (title, has_match): (String, bool), venue: &VenueHandle) -> Result<Known, Refused> {
     let ready = &venue.ready;
     let wanted = config.account.signature_type;
     let listed = ready.accounts.iter().find(|a| a.signature_type == wanted as u8 && a.private_key.is_some());
@@ -267,7 +267,11 @@ fn embedded(config: &Config, title: String, venue: &VenueHandle) -> Result<Known
     Ok(Known {
         title: Some(title),
         rest: ready.rest.clone(),
-        ws: [ready.ws_market.clone(), ready.ws_user.clone(), ready.ws_sports.clone()],
+        ws: [
+            ready.ws_market.clone(),
+            ready.ws_user.clone(),
+            if has_match { ready.ws_sports.clone() } else { String::new() },
+        ],
         relayer: ready.rest.clone(),
         tls,
         key,

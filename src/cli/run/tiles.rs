@@ -32,6 +32,9 @@ use crate::{
 /// A `PING` is sent this often on the market and user channels.
 /// Source: docs/PROTOCOL.md "market channel".
 const PING_NS: u64 = 10_000_000_000;
+/// A market channel without data for this long is taken for frozen, however well it answers pings. A false alarm costs
+/// one snapshot. Source: docs/PROTOCOL.md "integrity".
+const SILENT_NS: u64 = 30_000_000_000;
 /// A socket without any frame for this long is dead.
 const STALE_NS: u64 = 30_000_000_000;
 
@@ -87,6 +90,7 @@ impl Session {
             signer: OrderSigner::new(place.key.clone()),
             run_tag: run_tag()?,
             cash: place.cash,
+            match_feed: place.sports.is_some(),
             dry_run: config.run.dry_run,
             board: board.clone(),
         };
@@ -134,8 +138,8 @@ impl Session {
     }
 }
 
-fn socket(endpoint: &Endpoint, ping_every_ns: u64) -> SocketConfig {
-    SocketConfig { endpoint: endpoint.clone(), ping_every_ns, stale_after_ns: STALE_NS, silent_after_ns: 0 }
+fn socket(endpoint: &Endpoint, ping_every_ns: u64, silent_after_ns: u64) -> SocketConfig {
+    SocketConfig { endpoint: endpoint.clone(), ping_every_ns, stale_after_ns: STALE_NS, silent_after_ns }
 }
 
 fn feed_tile(
@@ -151,14 +155,14 @@ fn feed_tile(
     let universe = &place.universe;
     let mine = instruments_of(n, feeds, universe.markets.len());
     let user = user.map(|events| {
-        UserFeed::new(socket(&place.user, PING_NS), universe, place.credentials.clone(), events, seed ^ 1)
+        UserFeed::new(socket(&place.user, PING_NS, 0), universe, place.credentials.clone(), events, seed ^ 1)
     });
     let sports = matches.zip(place.sports.as_ref()).and_then(|(events, endpoint)| {
         let teams = universe.markets.first()?.outcomes.clone();
-        Some(SportsFeed::new(socket(endpoint, 0), Game { id: None, teams }, events, seed ^ 2))
+        Some(SportsFeed::new(socket(endpoint, 0, 0), Game { id: None, teams }, events, seed ^ 2))
     });
     FeedTile {
-        market: Some(MarketFeed::new(socket(&place.market, PING_NS), universe, mine, market, resync, seed)),
+        market: Some(MarketFeed::new(socket(&place.market, PING_NS, SILENT_NS), universe, mine, market, resync, seed)),
         user,
         sports,
         shared: Shared { clock: clock.clone(), samples, counters: Arc::clone(counters) },
