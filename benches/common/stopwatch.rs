@@ -127,7 +127,9 @@ fn print_table(step: &str, what: &str, rows: &mut [Row<'_>], clock: &Clock) {
     );
     let ours = histograms[0].1.value_at_quantile(0.5);
     for (row, (_, histogram)) in rows.iter().zip(&histograms) {
-        let at = |q: f64| time(histogram.value_at_quantile(q));
+        // A percentile that no sample lies beyond is the maximum under another name.
+        let beyond = |q: f64| histogram.len() as f64 * (1.0 - q) >= 1.0;
+        let at = |q: f64| if beyond(q) { time(histogram.value_at_quantile(q)) } else { "-".into() };
         let p50 = histogram.value_at_quantile(0.5);
         println!(
             "  {:<42} {:>6} {:>8} {:>11} {:>11} {:>11} {:>11} {:>7.1}",
