@@ -1,7 +1,8 @@
 //! Steps 3 to 6 of 9: rings → sequence → engine → sign → rings. The only tile that calls the engine.
 //!
-//! Rings are looked at in this order: our own events (an order that was never sent), control, user, replies, market, match.
-//! What we know of our orders comes before what the market says, so that no decision is made on a fill already heard of.
+//! Rings are looked at in this order: our own events (an order that was never sent), control, user, replies, market,
+//! match. What we know of our orders comes before what the market says, so that no decision is made on a fill already
+//! heard of.
 
 use std::{
     collections::VecDeque,

@@ -122,8 +122,10 @@ pub struct Plan {
 pub struct Request<'a> {
     /// `--cores`, in order; `None` takes every allowed core.
     pub cores: Option<&'a [usize]>,
-    /// Cores that this process may use.
+    /// Cores that this process runs on unless told otherwise: its affinity mask.
     pub allowed: &'a [usize],
+    /// Cores that may be asked for: with isolated cores, more than the mask.
+    pub usable: &'a [usize],
     /// `--share-cores`: a core may be named twice. Threads that share one do not spin.
     pub share_cores: bool,
     /// Feed tiles that would have work: one per market, at least one.
@@ -163,14 +165,16 @@ impl Plan {
     /// Deals the tiles to the cores.
     ///
     /// Four cores or more: feed, hot and gateway alone on a core each, everything that does not spin on the last; cores
-    /// beyond four get more feed tiles. Three: feed and hot run to completion on the first. Two: feed, hot and gateway run
-    /// to completion on the first, which measures fastest there. One: all in turn on one thread that blocks when idle.
+    /// beyond four get more feed tiles. Three: feed and hot run to completion on the first. Two: feed, hot and gateway
+    /// run to completion on the first, which measures fastest there. One: all in turn on one thread that blocks when
+    /// idle.
     pub fn new(request: &Request<'_>) -> Result<Self, PlanError> {
         let cores = request.cores.unwrap_or(request.allowed);
         let Some((&last, rest)) = cores.split_last() else { return Err(PlanError::NoCores) };
         for (i, &core) in cores.iter().enumerate() {
-            if !request.allowed.contains(&core) {
-                return Err(PlanError::NoSuchCore(core, request.allowed.to_vec()));
+            if !request.usable.contains(&core) && !request.allowed.contains(&core) {
+                let known = if request.usable.is_empty() { request.allowed } else { request.usable };
+                return Err(PlanError::NoSuchCore(core, known.to_vec()));
             }
             if cores[..i].contains(&core) && !request.share_cores {
                 return Err(PlanError::Twice(core));
@@ -208,6 +212,17 @@ impl Plan {
             threads.push(Thread { core: last, tiles: vec![Tile::Venue], idle: Idle::Block });
         }
         Ok(Self { threads, unused })
+    }
+
+    /// The cores that have work, each once, hot path first.
+    pub fn cores(&self) -> Vec<usize> {
+        let mut cores: Vec<usize> = Vec::new();
+        for thread in &self.threads {
+            if !cores.contains(&thread.core) {
+                cores.push(thread.core);
+            }
+        }
+        cores
     }
 
     /// How many feed tiles it has.

@@ -1,7 +1,7 @@
 //! The configuration's promises: the default file is the default, and everything wrong is named with what is right.
 
 use polyloly_fast::{
-    config::{Config, DEFAULT_TOML, Mode, is_development_address},
+    config::{Config, DEFAULT_TOML, Mode},
     types::{Address, Usdc, market::SignatureType},
 };
 
@@ -191,6 +191,6 @@ fn development_keys_are_known() {
         let point = key.verifying_key().to_sec1_point(false);
         let hash = sha3::Keccak256::digest(&point.as_bytes()[1..]);
         let address = Address(hash[12..].try_into().unwrap());
-        assert!(is_development_address(&address), "{address}");
+        assert!(polyloly_fast::config::is_development_address(&address), "{address}");
     }
 }

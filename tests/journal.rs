@@ -57,6 +57,7 @@ fn header() -> Header {
         version: "0.1.0".into(),
         mode: "embedded".into(),
         seed: 7,
+        speed: 200,
         started: Nanos(42),
         universe: Universe { chain_id: 137, account, markets: vec![market] },
         params: Params::default(),

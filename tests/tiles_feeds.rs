@@ -88,7 +88,8 @@ fn shake_hands(socket: &mut TcpStream) -> Option<()> {
     let head = String::from_utf8(head).ok()?;
     let key = head.lines().find_map(|l| l.strip_prefix("Sec-WebSocket-Key: "))?;
     let answer = format!(
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n\r\n",
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {}\r\n\r\n",
         derive_accept_key(key.as_bytes())
     );
     socket.write_all(answer.as_bytes()).ok()
@@ -168,8 +169,8 @@ impl Rig {
     }
 }
 
-/// Serves `first` to the first connection after its subscription, in pieces of `piece` bytes, then does `then`; a snapshot
-/// to every later one.
+/// Serves `first` to the first connection after its subscription, in pieces of `piece` bytes, then does `then`; a
+/// snapshot to every later one.
 fn serve(first: Vec<u8>, piece: usize, hold: bool) -> SocketAddr {
     listen(move |n, mut socket| {
         if shake_hands(&mut socket).is_none() || read_text(&mut socket).is_none() {

@@ -107,7 +107,8 @@ fn an_order_is_accepted_or_rejected_only_by_a_clean_answer_that_names_it() {
     let chunked = {
         let body = good.split("\r\n\r\n").nth(1).expect("a body");
         format!(
-            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\
+             Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n",
             body.len()
         )
     };

@@ -4,7 +4,14 @@ use polyloly_fast::topology::{Idle, Plan, PlanError, RINGS, Request};
 
 fn plan(cores: &[usize]) -> Plan {
     let allowed: Vec<usize> = (0..16).collect();
-    let request = Request { cores: Some(cores), allowed: &allowed, feed_tiles: 3, venue: true, ..Request::default() };
+    let request = Request {
+        cores: Some(cores),
+        allowed: &allowed,
+        usable: &allowed,
+        feed_tiles: 3,
+        venue: true,
+        ..Request::default()
+    };
     Plan::new(&request).expect("a plan")
 }
 
@@ -46,8 +53,14 @@ fn two_that_spin_never_share_a_core() {
             let allowed: Vec<usize> = (0..12).collect();
             // With sharing, every core is one of two.
             let cores: Vec<usize> = (0..n).map(|i| if share { i % 2 } else { i }).collect();
-            let request =
-                Request { cores: Some(&cores), allowed: &allowed, share_cores: share, feed_tiles: 9, venue: true };
+            let request = Request {
+                cores: Some(&cores),
+                allowed: &allowed,
+                usable: &allowed,
+                share_cores: share,
+                feed_tiles: 9,
+                venue: true,
+            };
             let plan = Plan::new(&request).expect("a plan");
             for (i, thread) in plan.threads.iter().enumerate() {
                 let alone = plan.threads.iter().enumerate().all(|(j, t)| i == j || t.core != thread.core);

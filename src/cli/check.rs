@@ -101,9 +101,9 @@ fn findings(args: &Args) -> Vec<Finding> {
 }
 
 fn cores(wanted: &Cores, share_cores: bool) -> Result<String, String> {
-    let allowed = cpu::allowed();
+    let (allowed, usable) = (cpu::allowed(), cpu::usable());
     let cores = (!wanted.0.is_empty()).then_some(wanted.0.as_slice());
-    let request = Request { cores, allowed: &allowed, share_cores, feed_tiles: 1, venue: false };
+    let request = Request { cores, allowed: &allowed, usable: &usable, share_cores, feed_tiles: 1, venue: false };
     Plan::new(&request).map(|plan| plan.to_string()).map_err(|e| e.to_string())
 }
 

@@ -96,12 +96,13 @@ pub fn run(args: Args) -> ExitCode {
 
 fn try_run(args: &Args) -> Result<u8, Refused> {
     let config = configuration(args)?;
-    let allowed = cpu::allowed();
+    let (allowed, usable) = (cpu::allowed(), cpu::usable());
     let asked = &config.topology.cores.0;
     let embedded = config.mode == Mode::Embedded;
     let request = |feed_tiles| Request {
         cores: (!asked.is_empty()).then_some(asked.as_slice()),
         allowed: &allowed,
+        usable: &usable,
         share_cores: config.topology.share_cores,
         feed_tiles,
         venue: embedded,
@@ -150,7 +151,7 @@ fn configuration(args: &Args) -> Result<Config, Refused> {
     config.check().map_err(Refused::usage)?;
     config.check_flags(args.live).map_err(Refused::usage)?;
     if config.mode == Mode::Embedded {
-        config.engine.pair = config.engine.pair.compressed(config.run.speed);
+        config.engine = config.engine.compressed(config.run.speed);
     }
     Ok(config)
 }
@@ -220,7 +221,7 @@ fn finish(
         seed: config.run.seed,
         speed: if config.mode == Mode::Embedded { config.run.speed } else { 1 },
         duration,
-        cores: plan.threads.iter().map(|t| t.core).collect(),
+        cores: plan.cores(),
         plan: Some(plan.clone()),
         stop_reason: ended.reason.into(),
         state_hash,

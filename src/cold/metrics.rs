@@ -136,7 +136,9 @@ pub fn prometheus(view: &View<'_>) -> String {
     }
     p.family("kill_switch_triggers_total", "counter", "Times that the kill switch was thrown.");
     for ((_, reason), n) in KILL_REASONS.iter().zip(view.flow.kills) {
-        p.line("kill_switch_triggers_total", &[("reason", reason)], n);
+        // The engine throws it by itself too; that shows in its own numbers, not in an event.
+        let own = view.status.is_some_and(|s| s.brief.kill_switch == Some(*reason));
+        p.line("kill_switch_triggers_total", &[("reason", reason)], n.max(u64::from(own)));
     }
     p.family("ring_depth", "gauge", "Items that fit into a ring.");
     view.rings.iter().for_each(|r| p.line("ring_depth", &[("ring", &r.label())], r.depth));

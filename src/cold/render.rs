@@ -115,18 +115,24 @@ impl Page {
     }
 
     fn markets(&mut self, s: &Summary) {
-        let head = ["market", "paid", "yes", "no", "pairs", "pair P&L", "unpaired", "unp. P&L", "fees", "P&L"];
+        let head = ["market", "paid", "fills", "pairs", "merged", "pair P&L", "unpaired", "unp. P&L", "fees", "P&L"];
+        let first = s.report.markets.first().map_or("", |m| m.slug.as_str());
+        // The markets of one match share their first's slug; what is added tells them apart.
+        let name = |slug: &str| match slug.strip_prefix(first).and_then(|rest| rest.strip_prefix('-')) {
+            Some(rest) if !first.is_empty() => format!("  {rest}"),
+            _ => slug.to_owned(),
+        };
         let rows: Vec<Vec<Cell>> = s
             .report
             .markets
             .iter()
             .map(|m| {
                 vec![
-                    Cell(m.slug.clone(), ""),
+                    Cell(name(&m.slug), ""),
                     Cell(m.payout.unwrap_or("–").into(), ""),
-                    Cell(shares(m.position[0]), ""),
-                    Cell(shares(m.position[1]), ""),
+                    Cell(format!("{}+{}", m.fills[0], m.fills[1]), ""),
                     Cell(shares(m.pairs), ""),
+                    Cell(shares(m.merged), ""),
                     gain(m.pair_pnl, 2),
                     Cell(shares(m.unpaired), ""),
                     gain(m.unpaired_pnl, 2),
@@ -259,12 +265,13 @@ impl Page {
 
 /// Money, green when gained and red when lost.
 fn gain(value: Usdc, decimals: u32) -> Cell {
-    let how = match value.micro() {
+    let shown = value.micro() / 10_i64.pow(6 - decimals);
+    let how = match shown {
         0 => "",
         n if n < 0 => RED,
         _ => GREEN,
     };
-    Cell(if value == Usdc::ZERO { "0".into() } else { money(value, decimals) }, how)
+    Cell(if shown == 0 { "0".into() } else { money(value, decimals) }, how)
 }
 
 /// The text, or its end behind an ellipsis: what tells slugs apart stands at their end.

@@ -35,6 +35,8 @@ fn summary() -> Summary {
         slug: slug.into(),
         payout,
         position: [Qty::ZERO, Qty(12_345_678)],
+        fills: [12, 9],
+        merged: Qty::shares(pairs / 2),
         pairs: Qty::shares(pairs),
         unpaired: Qty(12_345_678),
         pair_pnl: Usdc(pnl * 2),

@@ -104,6 +104,9 @@ impl Summary {
         let latency: Map<String, Value> = self.latency.iter().map(|(k, q)| ((*k).to_owned(), json!(q))).collect();
         let by_market: Map<String, Value> = r.markets.iter().map(|m| (m.slug.clone(), text(m.pnl))).collect();
         let rejections: Map<String, Value> = r.rejections.iter().map(|(k, n)| ((*k).to_owned(), (*n).into())).collect();
+        let mut orders = json!(r.orders);
+        orders["rejected_by"] =
+            r.rejected_by.iter().map(|(k, n)| ((*k).to_owned(), (*n).into())).collect::<Map<_, Value>>().into();
         let placed = |n: usize| self.flow.placed[0][n] + self.flow.placed[1][n];
         let filled = |n: usize| self.flow.filled[0][n] + self.flow.filled[1][n];
         let by_strategy: Map<String, Value> = STRATEGIES
@@ -120,7 +123,7 @@ impl Summary {
             "score": self.score(),
             "events": events,
             "books": r.books,
-            "orders": r.orders,
+            "orders": orders,
             "fills": {
                 "count": r.fills.count, "failed": r.fills.failed, "taker": r.fills.taker,
                 "notional_usdc": text(r.fills.notional),

@@ -6,7 +6,7 @@ use crate::{
         journal::{End, Header, Reader},
         progress::Style,
     },
-    engine::Action,
+    engine::{Action, report::Brief},
     stage::ring::{Tx, ring},
     strategies::Params,
     types::{
@@ -35,6 +35,7 @@ fn rig(name: &str) -> Rig {
         version: "0.1.0".into(),
         mode: "embedded".into(),
         seed: 1,
+        speed: 200,
         started: Nanos(1),
         universe: Universe { chain_id: 137, account, markets: Vec::new() },
         params: Params::default(),

@@ -15,7 +15,7 @@ use super::{
 use crate::types::{
     InstrumentIx, MarketIx, Nanos, OrderHash, Qty, Stamp, Universe, Usdc,
     eip712::{OrderFields, OrderHasher},
-    event::{ControlEvent, GapReason, KillReason, MatchEvent, MatchPhase, Payout},
+    event::{ControlEvent, GapReason, KillReason, MatchEvent, MatchPhase, Payout, RejectReason},
     ids::Outcome,
     order::{Intent, OrderState},
 };
@@ -91,6 +91,8 @@ pub(super) struct Desk {
     cancel_all_at: Option<Nanos>,
     ending: Ending,
     pub(super) counts: report::Orders,
+    /// Refused by the venue, by reason.
+    pub(super) rejected: [u64; RejectReason::ALL.len()],
     pub(super) messages: u64,
     resyncs: u64,
 }
@@ -131,6 +133,7 @@ impl Desk {
             cancel_all_at: None,
             ending: Ending::No,
             counts: report::Orders::default(),
+            rejected: [0; RejectReason::ALL.len()],
             messages: 0,
             resyncs: 0,
             universe,
@@ -340,6 +343,7 @@ impl Desk {
             books: [Outcome::Yes, Outcome::No].map(|o| &self.instruments[m.instrument(o).ix()].book),
             trusted,
             closed: self.risk.closed().is_some(),
+            budget: self.risk.budget(self.now),
             state: self.trading_state(m),
             orders: &self.orders,
             ledger: &self.ledger,
@@ -348,7 +352,10 @@ impl Desk {
     }
 
     pub(super) fn merge(&mut self, market: MarketIx, qty: Qty, out: &mut Actions) {
-        if !self.risk.stopping() && out.push(Action::Merge { market, qty }).is_ok() {
+        if !self.risk.stopping()
+            && self.ledger.may_merge(market, self.now)
+            && out.push(Action::Merge { market, qty }).is_ok()
+        {
             self.ledger.merge_asked(market, qty);
         }
     }
@@ -471,6 +478,11 @@ impl Desk {
             markets: self.universe.indices().map(|m| self.report_market(m)).collect(),
             books,
             rejections: self.risk.refusals(),
+            rejected_by: RejectReason::ALL
+                .iter()
+                .map(|r| (r.as_str(), self.rejected[*r as usize]))
+                .filter(|(_, n)| *n > 0)
+                .collect(),
             kill_switch,
         }
     }

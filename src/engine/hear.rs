@@ -1,6 +1,12 @@
 //! Steps 3 and 8 of 9: what each event changes in books, orders and accounts.
 
-use super::{Actions, book::Distrust, desk::Desk, orders::Input, position::Booked};
+use super::{
+    Actions,
+    book::Distrust,
+    desk::Desk,
+    orders::{Input, Order},
+    position::Booked,
+};
 use crate::types::{
     InstrumentIx, MarketIx, OrderHash, Qty, Side,
     event::{CancelRefusal, KillReason, MarketEvent, OrderChange, RejectReason, ReplyEvent, UserEvent},
@@ -11,6 +17,9 @@ use crate::types::{
 const MISSES_TO_END: u8 = 2;
 /// The same for an order of which nothing clean was ever heard.
 const MISSES_TO_DISBELIEVE: u8 = 4;
+
+/// An order without an expiry of its own, of which nothing clean was ever heard, is held for at least this long.
+const ZOMBIE_S: u64 = 120;
 
 /// A fill that was not known before.
 #[derive(Clone, Copy, Debug)]
@@ -150,6 +159,7 @@ impl Desk {
             }
             ReplyEvent::Rejected { order, reason } => {
                 self.counts.rejected += 1;
+                self.rejected[reason as usize] += 1;
                 let market = self.order_input(&order, Input::Rejected(reason));
                 match (reason, market) {
                     // Normal outcomes of a moving market; the next event reprices.
@@ -183,7 +193,7 @@ impl Desk {
                 self.ledger.merged(market, qty);
             }
             ReplyEvent::MergeFailed { market, qty } if market.ix() < self.universe.markets.len() => {
-                self.ledger.merge_failed(market, qty);
+                self.ledger.merge_failed(market, qty, self.now);
             }
             ReplyEvent::Merged { .. } | ReplyEvent::MergeFailed { .. } => {}
             ReplyEvent::Collateral { cash } => self.count_collateral(cash, out),
@@ -201,7 +211,7 @@ impl Desk {
     /// A look-up says only whether an order rests now. What should have ended and is not there has ended, after more
     /// than one such answer; what may still be on its way is disbelieved more slowly.
     fn looked_up(&mut self, order: &OrderHash, live: bool) {
-        let Some(state) = self.orders.get(order).map(|o| o.state) else { return };
+        let Some(&Order { state, created, ref intent, .. }) = self.orders.get(order) else { return };
         if live {
             match state {
                 // The cancel did not do it: it may be asked for again.
@@ -214,11 +224,17 @@ impl Desk {
             }
             return;
         }
-        let enough = match state {
-            OrderState::Unknown | OrderState::Created | OrderState::Sent => MISSES_TO_DISBELIEVE,
-            _ => MISSES_TO_END,
+        // Bytes of an order whose fate is unknown may still arrive; after its own expiry the venue takes them no more.
+        let (enough, not_before_s) = match (state, intent.tif.expiration_s()) {
+            (OrderState::Unknown | OrderState::Created | OrderState::Sent, 0) => {
+                (MISSES_TO_DISBELIEVE, created.secs() + ZOMBIE_S)
+            }
+            (OrderState::Unknown | OrderState::Created | OrderState::Sent, expires_s) => {
+                (MISSES_TO_DISBELIEVE, expires_s)
+            }
+            _ => (MISSES_TO_END, 0),
         };
-        if self.orders.note_miss(order) >= enough {
+        if self.orders.note_miss(order) >= enough && self.now.secs() >= not_before_s {
             self.order_input(order, Input::Gone);
         }
     }

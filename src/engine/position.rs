@@ -9,7 +9,7 @@ use std::collections::{HashMap, VecDeque};
 
 use super::digest::StateHasher;
 use crate::types::{
-    MarketIx, OrderHash, Price, Qty, TradeKey, Usdc,
+    MarketIx, Nanos, OrderHash, Price, Qty, TradeKey, Usdc,
     event::{Payout, TradeStatus},
     fees::{FeeSchedule, Rounding},
     ids::{InstrumentIx, Outcome},
@@ -20,6 +20,9 @@ use crate::types::{
 pub const FILLS_MAX: usize = 32_768;
 /// Separate purchase lots kept per token; beyond it the two newest are joined.
 const LOTS_MAX: usize = 4_096;
+
+/// A merge that failed is not asked for again before this.
+const MERGE_RETRY_NS: u64 = 30_000_000_000;
 
 /// A mark: twice a price in units of 0.0001, so that a mid is exact.
 pub type HalfUnits = u32;
@@ -166,6 +169,8 @@ struct Account {
     fees: Usdc,
     merged: Qty,
     merging: Qty,
+    /// After a failed merge the next is not asked for before this.
+    merge_again: Nanos,
     pairs: Qty,
     pair_pnl: Usdc,
     unpaired: Qty,
@@ -498,10 +503,16 @@ impl Ledger {
         self.accounts[m.ix()].merging += qty;
     }
 
-    /// A merge did not happen.
-    pub fn merge_failed(&mut self, m: MarketIx, qty: Qty) {
+    /// A merge did not happen; it may be asked for again after a while.
+    pub fn merge_failed(&mut self, m: MarketIx, qty: Qty, now: Nanos) {
         let account = &mut self.accounts[m.ix()];
         account.merging = account.merging.saturating_sub(qty);
+        account.merge_again = now.plus(MERGE_RETRY_NS);
+    }
+
+    /// True if a merge may be asked for: none is on its way, and none failed just now.
+    pub fn may_merge(&self, m: MarketIx, now: Nanos) -> bool {
+        !self.merging(m) && now >= self.accounts[m.ix()].merge_again
     }
 
     /// True while a merge is on its way.
@@ -511,8 +522,13 @@ impl Ledger {
 
     /// Complete sets became collateral, 1 pUSD each.
     pub fn merged(&mut self, m: MarketIx, qty: Qty) {
-        self.merge_failed(m, qty);
         let account = &mut self.accounts[m.ix()];
+        account.merging = account.merging.saturating_sub(qty);
+        // The market was decided while the merge was on its way: a pair paid 1 either way, and is counted already.
+        if account.payout.is_some() {
+            account.merged += qty;
+            return;
+        }
         if account.holdings.iter().any(|h| h.qty < qty) {
             self.anomalies += 1;
             return;
@@ -658,6 +674,7 @@ impl Ledger {
             for v in [a.merged, a.merging, a.pairs, a.unpaired] {
                 h.u64(v.0);
             }
+            h.u64(a.merge_again.0);
             h.debug(&a.payout);
             for holding in &a.holdings {
                 for v in [holding.qty, holding.settled, holding.bought, holding.sold] {
@@ -716,6 +733,19 @@ mod tests {
         assert_eq!(l.equity_change(), Usdc::dollars(3));
         let a = l.account(M);
         assert_eq!((a.pairs, a.pair_pnl, a.unpaired), (Qty::shares(100), Usdc::dollars(3), Qty::ZERO));
+        assert!(l.balanced());
+    }
+
+    #[test]
+    fn a_merge_that_a_payout_overtakes_is_counted_once() {
+        let mut l = ledger();
+        buy(&mut l, 1, YES, 100, 4_900, TradeStatus::Confirmed);
+        buy(&mut l, 2, NO, 100, 4_800, TradeStatus::Confirmed);
+        l.merge_asked(M, Qty::shares(100));
+        l.resolve(M, Payout::No);
+        l.merged(M, Qty::shares(100));
+        assert_eq!(l.equity_change(), Usdc::dollars(3));
+        assert_eq!((l.account(M).merged, l.anomalies(), l.merging(M)), (Qty::shares(100), 0, false));
         assert!(l.balanced());
     }
 

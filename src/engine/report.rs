@@ -19,6 +19,8 @@ pub struct Report {
     pub books: Books,
     /// Intents refused by risk, by reason (snake case), most first.
     pub rejections: Vec<(&'static str, u64)>,
+    /// Orders refused by the venue, by reason (snake case).
+    pub rejected_by: Vec<(&'static str, u64)>,
     /// Why the kill switch tripped, if it did.
     pub kill_switch: Option<&'static str>,
 }

@@ -40,6 +40,8 @@ pub struct View<'a> {
     pub trusted: bool,
     /// Why orders are not admitted at all, if they are not.
     pub closed: bool,
+    /// New orders that the rate limit leaves now.
+    pub budget: u32,
     /// Its trading state.
     pub state: TradingState,
     /// Every order.

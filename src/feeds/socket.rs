@@ -35,8 +35,8 @@ pub struct SocketConfig {
     /// Without any frame for this long, in nanoseconds, the socket counts as dead.
     /// Source: docs/PROTOCOL.md "market channel, subscribe": 30 s.
     pub stale_after_ns: u64,
-    /// Without any data for this long, in nanoseconds, the socket counts as frozen, however well it answers pings; 0 for
-    /// never. Source: docs/PROTOCOL.md "integrity", silent freeze.
+    /// Without any data for this long, in nanoseconds, the socket counts as frozen, however well it answers pings; 0
+    /// for never. Source: docs/PROTOCOL.md "integrity", silent freeze.
     pub silent_after_ns: u64,
 }
 
@@ -156,8 +156,8 @@ impl Socket {
         self.is_open() && self.ponged
     }
 
-    /// Does what can be done now. `on_text` gets each text message, which it may rewrite, with the stamp of the bytes that
-    /// completed it, and says whether it wants another one in this turn. `PONG` is not given out.
+    /// Does what can be done now. `on_text` gets each text message, which it may rewrite, with the stamp of the bytes
+    /// that completed it, and says whether it wants another one in this turn. `PONG` is not given out.
     pub fn turn(&mut self, clock: &Clock, on_text: &mut impl FnMut(&mut [u8], Stamp) -> bool) -> Turn {
         match &mut self.phase {
             Phase::Waiting => self.connect(clock),

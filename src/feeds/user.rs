@@ -1,7 +1,7 @@
 //! Step 8 of 9: the user channel: what happens to our orders.
 //!
-//! Nothing of it may be lost and nothing is replayed: when the ring to the hot tile is full the socket is not read, and when
-//! a message cannot be read the stream counts as down until it was opened anew and the engine reconciled.
+//! Nothing of it may be lost and nothing is replayed: when the ring to the hot tile is full the socket is not read, and
+//! when a message cannot be read the stream counts as down until it was opened anew and the engine reconciled.
 //! Source: docs/PROTOCOL.md "user channel".
 
 use std::collections::VecDeque;
@@ -88,8 +88,8 @@ impl UserFeed {
             waiting.is_empty() && !unreadable
         });
         let now = clock.now();
-        // There is no acknowledgement. A frame that answers our ping proves that the subscription before it was taken: bad
-        // credentials close the socket instead.
+        // There is no acknowledgement. A frame that answers our ping proves that the subscription before it was taken:
+        // bad credentials close the socket instead.
         if !self.up && (heard || self.socket.ponged()) {
             self.up = true;
             self.waiting.push_front(stamped(now, UserEvent::Up));

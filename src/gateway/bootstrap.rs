@@ -54,8 +54,8 @@ impl Bootstrap {
         Ok(Self { client, chain_id, account })
     }
 
-    /// Seconds that our clock is ahead of the venue's; negative if behind. The venue says whole seconds, so a clock that is
-    /// right gives 0, or 1 across the boundary of a second.
+    /// Seconds that our clock is ahead of the venue's; negative if behind. The venue says whole seconds, so a clock
+    /// that is right gives 0, or 1 across the boundary of a second.
     pub fn clock_ahead_s(&mut self) -> Result<i64, BootError> {
         let answer = self.ok("GET", "/time", b"", None)?;
         let venue = read("GET /time", rest::time(&answer.body))?;

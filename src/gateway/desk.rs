@@ -160,7 +160,12 @@ impl Desk {
                     self.lookups.push_back(order);
                 }
             }
-            Command::ReadCollateral => self.collateral.wanted = true,
+            // The venue answers from a cached view of the chain: it is made to look again, and asked after that.
+            // Source: docs/PROTOCOL.md "account reads".
+            Command::ReadCollateral => {
+                self.balance_update.wanted = true;
+                self.collateral.wanted = true;
+            }
             Command::Merge { market, qty } => {
                 if !self.merger.as_mut().is_some_and(|merger| merger.begin(market, qty)) {
                     self.reply(now, ReplyEvent::MergeFailed { market, qty });

@@ -45,7 +45,8 @@ impl Heartbeat {
         &self.id
     }
 
-    /// What became of the beat under way: the id to send next and whether it was taken; `None` if there was no clean answer.
+    /// What became of the beat under way: the id to send next and whether it was taken; `None` if there was no clean
+    /// answer.
     pub fn answered(&mut self, answer: Option<(String, bool)>, now: Stamp) {
         self.in_flight = false;
         match answer {
@@ -56,8 +57,8 @@ impl Heartbeat {
             Some((id, false)) => {
                 self.id = id;
                 self.failures += 1;
-                // The right id is known now, and the deadline was not extended: at once. Should that one be refused too,
-                // somebody else beats with our key, and hurrying helps nobody.
+                // The right id is known now, and the deadline was not extended: at once. Should that one be refused
+                // too, somebody else beats with our key, and hurrying helps nobody.
                 self.due_at = if self.failures == 1 { now.wall } else { now.wall.plus(RETRY_NS) };
             }
             None => {

@@ -1,4 +1,5 @@
-//! Steps 7 and 8 of 9: complete sets → collateral, through the relayer: nonce, signed batch, then asking until it is final.
+//! Steps 7 and 8 of 9: complete sets → collateral, through the relayer: nonce, signed batch, then asking until it is
+//! final.
 //!
 //! Cold: a merge happens a few times an hour, so this may allocate. One at a time, as the relayer demands of a wallet.
 //! Source: docs/PROTOCOL.md "relayer", "split, merge, redeem".
@@ -76,8 +77,8 @@ pub struct Merger {
 }
 
 impl Merger {
-    /// Merges of a type 3 account through the relayer at `endpoint`. `headers`: the relayer's credentials as whole lines, each
-    /// ended by CR LF; empty where it asks for none.
+    /// Merges of a type 3 account through the relayer at `endpoint`. `headers`: the relayer's credentials as whole
+    /// lines, each ended by CR LF; empty where it asks for none.
     pub fn new(endpoint: Endpoint, headers: Vec<u8>, signer: WalletSigner, universe: &Arc<Universe>) -> Self {
         Self {
             endpoint,

@@ -1,7 +1,8 @@
 //! Step 8 of 9: answers → what became of what was asked. Pure: bytes in, events out.
 //!
-//! Of an order there are four outcomes: accepted, rejected, never sent, unknown. Accepted and rejected need a clean answer;
-//! never sent needs that not one byte left; everything else is unknown and stays so until the venue is asked by order id.
+//! Of an order there are four outcomes: accepted, rejected, never sent, unknown. Accepted and rejected need a clean
+//! answer; never sent needs that not one byte left; everything else is unknown and stays so until the venue is asked by
+//! order id.
 
 use super::{
     asked::{BATCH_MAX, Sent},
@@ -39,8 +40,8 @@ pub fn orders(parser: &mut ReplyParser, sent: &[Sent], ended: Ended<'_>, out: &m
         // As many legs as orders: it fits.
         let _ = legs.push(reply);
     });
-    // A refused leg carries no id, so its place is all there is; that is good enough only while every accepted leg is in
-    // its place.
+    // A refused leg carries no id, so its place is all there is; that is good enough only while every accepted leg is
+    // in its place.
     let in_place = legs.iter().zip(sent).all(|(leg, s)| match leg {
         OrderReply::Accepted { order, .. } => *order == s.order,
         _ => true,

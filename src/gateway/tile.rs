@@ -222,7 +222,7 @@ impl GatewayTile {
         } else if desk.balance_update.is_due(now) {
             desk.balance_update.in_flight = true;
             (Asked::BalanceUpdate, self.requests.balance_update(now_s))
-        } else if desk.collateral.is_due(now) {
+        } else if desk.collateral.is_due(now) && !desk.balance_update.wanted {
             desk.collateral.in_flight = true;
             (Asked::Collateral, self.requests.collateral(now_s))
         } else {
@@ -240,7 +240,8 @@ impl GatewayTile {
         true
     }
 
-    /// Gives each connection its turn; those that are idle only if asked to: they have nothing to tell but that they ended.
+    /// Gives each connection its turn; those that are idle only if asked to: they have nothing to tell but that they
+    /// ended.
     fn turn_lanes(&mut self, idle_too: bool) -> usize {
         let Self { lanes, endpoint, doorbell, clock, desk, .. } = self;
         lanes

@@ -1,7 +1,8 @@
 //! A poller's capture: the best levels of one token every few seconds, as one JSON document.
 //!
-//! `{"meta":{"slug","outcomes",…},"frames":[{"ts","bids":[{"price","size"}…],"asks":[…]}…]}`. Each frame becomes two `book`
-//! messages of the market channel: the token that was polled, and its mirror, whose bids are the other's asks at 1 − p.
+//! `{"meta":{"slug","outcomes",…},"frames":[{"ts","bids":[{"price","size"}…],"asks":[…]}…]}`. Each frame becomes two
+//! `book` messages of the market channel: the token that was polled, and its mirror, whose bids are the other's asks at
+//! 1 − p.
 //! Source: docs/PROTOCOL.md "market channel" for the form of `book`.
 
 use serde::Deserialize;

@@ -1,7 +1,8 @@
 //! The exact fair price of every market, by dynamic programming over the event process.
 //!
 //! The process has few states (two drafts × 36 × 36 scores), so the expected payout of each is a table and not an
-//! estimate. By construction it is a martingale: today's price is the mean of tomorrow's, and the last one is the payout.
+//! estimate. By construction it is a martingale: today's price is the mean of tomorrow's, and the last one is the
+//! payout.
 
 use super::game::{Point, Race, Rules, Series, TARGET};
 use crate::types::{event::Payout, ids::Outcome};

@@ -1,8 +1,9 @@
 //! The event process: a best of three, played out point by point from a seed.
 //!
 //! A map is a race of decisive points (kills, towers, dragons, barons) to [`TARGET`]. Points arrive as a Poisson
-//! process whose rate tells nothing about who wins; who scores depends on the teams' strength, on the draft and on
-//! the lead. So the state of the race is all that anybody could know, and [`Pricer`](super::fair::Pricer) prices it exactly.
+//! process whose rate tells nothing about who wins; who scores depends on the teams' strength, on the draft and on the
+//! lead. So the state of the race is all that anybody could know, and [`Pricer`](super::fair::Pricer) prices it
+//! exactly.
 
 use super::{
     SimTime,
@@ -175,7 +176,8 @@ pub struct Moment {
 /// A match, told to its end.
 #[derive(Clone, Debug)]
 pub struct Story {
-    /// The scheduled start, when the venue clears the series book. The first map begins then or up to two minutes later.
+    /// The scheduled start, when the venue clears the series book. The first map begins then or up to two minutes
+    /// later.
     pub scheduled: SimTime,
     /// Everything that happens, in order of time. The first is [`What::Opening`] at zero.
     pub moments: Vec<Moment>,

@@ -172,8 +172,8 @@ impl LolBo3 {
         this
     }
 
-    /// Exact fair price of the first outcome of each market (series, maps 1 to 3), given all that truly happened by `at`.
-    /// For research and tests: nothing that trades may read it.
+    /// Exact fair price of the first outcome of each market (series, maps 1 to 3), given all that truly happened by
+    /// `at`. For research and tests: nothing that trades may read it.
     pub fn fair_at(&self, at: SimTime) -> [f64; MARKETS] {
         self.pricer.price(&self.story.moments[self.story.index_at(at)].series)
     }

@@ -309,8 +309,8 @@ impl Maker {
         }
     }
 
-    /// The price that it quotes around: what it believes, leaning against what it holds. What is certain is worth what it
-    /// pays, whatever is held, less a sliver for the wait.
+    /// The price that it quotes around: what it believes, leaning against what it holds. What is certain is worth what
+    /// it pays, whatever is held, less a sliver for the wait.
     fn reserve(&self, outlook: Outlook, net: f64) -> f64 {
         match outlook.certain {
             Some(Payout::Yes) => 0.9985,

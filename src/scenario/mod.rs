@@ -164,7 +164,8 @@ pub trait Scenario: Send {
         let _ = (now, fill);
     }
 
-    /// An order of one of its traders does not rest and will not, without a fill saying so: refused, or cancelled by the venue.
+    /// An order of one of its traders does not rest and will not, without a fill saying so: refused, or cancelled by
+    /// the venue.
     fn gone(&mut self, now: SimTime, trader: Trader, tag: OrderTag) {
         let _ = (now, trader, tag);
     }

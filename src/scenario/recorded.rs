@@ -54,7 +54,8 @@ impl Skipped {
 }
 
 impl Recorded {
-    /// Reads a recording. Errors: unreadable, not gzip, too large, or nothing in it that can be played; the text says what.
+    /// Reads a recording. Errors: unreadable, not gzip, too large, or nothing in it that can be played; the text says
+    /// what.
     pub fn open(path: &Path) -> Result<Self, String> {
         let name = path.display();
         let file = std::fs::File::open(path).map_err(|e| format!("cannot open recording `{name}`: {e}"))?;

@@ -13,8 +13,8 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// First wait about `base_ms`, never more than `cap_ms`. `seed` tells connections of one process apart, so that they do
-    /// not come back all at once.
+    /// First wait about `base_ms`, never more than `cap_ms`. `seed` tells connections of one process apart, so that
+    /// they do not come back all at once.
     pub const fn new(base_ms: u64, cap_ms: u64, seed: u64) -> Self {
         let random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
         Self { base_ns: base_ms * 1_000_000, cap_ns: cap_ms * 1_000_000, failures: 0, random, not_before: Nanos(0) }

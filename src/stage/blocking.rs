@@ -88,10 +88,11 @@ impl Client {
         &self.endpoint.authority
     }
 
-    /// Asks and waits. `target`: path and query, after the endpoint's own path. `headers`: whole lines, each ended by CR LF.
+    /// Asks and waits. `target`: path and query, after the endpoint's own path. `headers`: whole lines, each ended by
+    /// CR LF.
     ///
-    /// A `GET` over a kept connection that the peer closed meanwhile is asked once more over a new one; nothing else is ever
-    /// repeated.
+    /// A `GET` over a kept connection that the peer closed meanwhile is asked once more over a new one; nothing else is
+    /// ever repeated.
     pub fn call(
         &mut self,
         method: &str,

@@ -1,7 +1,7 @@
 //! A byte connection of a client: TCP, plain or under TLS, never blocking.
 //!
-//! It connects, shakes hands and is ready; it says when the bytes it gives were read, and how much of what it was given has
-//! left. It never reconnects: whoever holds it decides that.
+//! It connects, shakes hands and is ready; it says when the bytes it gives were read, and how much of what it was given
+//! has left. It never reconnects: whoever holds it decides that.
 
 use std::{
     io::{self, ErrorKind, Read, Write},
@@ -58,8 +58,8 @@ pub enum State {
     Closed(Close),
 }
 
-/// How much of the bytes last given to [`Conn::send`] has left this machine's process: the difference between an order that
-/// was never sent and one that is unknown.
+/// How much of the bytes last given to [`Conn::send`] has left this machine's process: the difference between an order
+/// that was never sent and one that is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Left {
     /// Not one byte.
@@ -183,8 +183,8 @@ impl Conn {
         }
     }
 
-    /// Reads what is there into `buffer`. `Some`: bytes came, and this is when the read that brought them returned. `None`:
-    /// nothing now. Errors: it is over; bytes read before it ended are in the buffer.
+    /// Reads what is there into `buffer`. `Some`: bytes came, and this is when the read that brought them returned.
+    /// `None`: nothing now. Errors: it is over; bytes read before it ended are in the buffer.
     pub fn read(&mut self, buffer: &mut Buffer, clock: &Clock) -> Result<Option<Stamp>, Close> {
         if let State::Closed(close) = self.state {
             return Err(close);

@@ -35,8 +35,8 @@ impl Control {
         self.stop.load(Ordering::Acquire)
     }
 
-    /// Ends the run: every tile winds down. Everything written to rings before is visible to whoever sees this. The first
-    /// verdict stands, but `false` overrides.
+    /// Ends the run: every tile winds down. Everything written to rings before is visible to whoever sees this. The
+    /// first verdict stands, but `false` overrides.
     pub fn end(&self, clean: bool) {
         self.phase.fetch_max(if clean { CLEAN } else { UNCLEAN }, Ordering::AcqRel);
     }

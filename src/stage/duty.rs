@@ -29,7 +29,8 @@ const SLEEP_MAX: Duration = Duration::from_millis(2);
 /// How long tiles may take to wind down.
 const WIND_DOWN_NS: u64 = 5_000_000_000;
 
-/// Wakes a sleeping thread when one of its sockets has something. It says only that, never which: tiles look themselves.
+/// Wakes a sleeping thread when one of its sockets has something. It says only that, never which: tiles look
+/// themselves.
 #[derive(Debug)]
 pub struct Doorbell(mio::Registry);
 
@@ -97,8 +98,8 @@ pub fn run(plan: &Plan, tiles: Vec<(Tile, Box<dyn Stage>)>, control: &Arc<Contro
     Ok(())
 }
 
-/// Starts a pinned thread for each thread of the plan. Several tiles may have the same place in the plan (all that is cold,
-/// say); a place without a tile is skipped, as the venue's is: it brings its own thread.
+/// Starts a pinned thread for each thread of the plan. Several tiles may have the same place in the plan (all that is
+/// cold, say); a place without a tile is skipped, as the venue's is: it brings its own thread.
 ///
 /// A tile that panics or cannot start ends the run through `control`; the others wind down.
 ///
@@ -214,8 +215,8 @@ impl Duty {
         });
     }
 
-    /// Does something with each tile and sums what it returns. A tile that panics is taken out: its state can no longer be
-    /// trusted. The run ends, the others wind down.
+    /// Does something with each tile and sums what it returns. A tile that panics is taken out: its state can no longer
+    /// be trusted. The run ends, the others wind down.
     fn each(&mut self, mut f: impl FnMut(&mut dyn Stage) -> usize) -> usize {
         let (mut sum, mut at) = (0, 0);
         while at < self.tiles.len() {

@@ -108,8 +108,8 @@ impl Wiring {
     }
 }
 
-/// Which instruments the n-th of `feeds` feed tiles has: those of every `feeds`-th market, so that the engine's requests
-/// for a snapshot find their way by a remainder.
+/// Which instruments the n-th of `feeds` feed tiles has: those of every `feeds`-th market, so that the engine's
+/// requests for a snapshot find their way by a remainder.
 pub fn instruments_of(feed: usize, feeds: usize, markets: usize) -> Vec<InstrumentIx> {
     let mine = (0..markets).filter(|m| m % feeds.max(1) == feed);
     mine.flat_map(|m| [InstrumentIx(m as u16 * 2), InstrumentIx(m as u16 * 2 + 1)]).collect()

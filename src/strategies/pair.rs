@@ -1,8 +1,8 @@
 //! Step 4 of 9: pair arbitrage as a maker.
 //!
 //! A market is one mirrored book: buying NO at 1 − p is selling YES at p, so a pair cannot be *taken* for less than 1.
-//! It can be *made*: bids on both tokens around a fair price, one filled now, the other later, together below 1. What is
-//! between the two fills is inventory, and inventory is the whole risk. So:
+//! It can be *made*: bids on both tokens around a fair price, one filled now, the other later, together below 1. What
+//! is between the two fills is inventory, and inventory is the whole risk. So:
 //!
 //! - the reservation price leans against the net position d = q_yes − q_no: `r = fair − γ·d·σ²·T`. For a binary
 //!   payoff that is a martingale, the variance still to come is exactly p·(1−p), so σ²·T needs no estimate;
@@ -249,7 +249,7 @@ impl Pair {
                 let _ = out.push(Wish::Cancel(order.hash));
             }
         }
-        if let (false, Some(quote)) = (working, want) {
+        if let (false, true, Some(quote)) = (working, view.budget > 0, want) {
             let expires_s = view.now.secs() + 60 + u64::from(self.params.ttl_s);
             let _ = out.push(Wish::Place(Intent {
                 instrument,
@@ -358,7 +358,7 @@ impl Strategy for Pair {
         }
         let [yes, no] = [Outcome::Yes, Outcome::No].map(|o| view.ledger.settled(view.market.instrument(o)));
         let pairs = yes.min(no);
-        if pairs >= Qty::shares(u64::from(self.params.merge_shares)) && !view.ledger.merging(view.market) {
+        if pairs >= Qty::shares(u64::from(self.params.merge_shares)) && view.ledger.may_merge(view.market, view.now) {
             let _ = out.push(Wish::Merge(pairs));
         }
     }

@@ -254,10 +254,26 @@ fn an_order_without_an_answer_is_unknown_and_looked_up_and_never_sent_again() {
     assert!(actions.contains(&Action::Lookup { order: yes.hash() }));
     assert!(placed(&actions).iter().all(|a| a.intent().instrument != YES), "one intent, one order");
     assert_eq!(desk.core.report().orders.unresolved, 1);
-    // The first "not there" proves nothing.
-    desk.hear(Event::Reply(ReplyEvent::OrderStatus { order: yes.hash(), live: false, matched: None }));
+    // "Not there" proves nothing while the order could still arrive, however often it is said.
+    for _ in 0..10 {
+        desk.idle(1_000);
+        desk.hear(Event::Reply(ReplyEvent::OrderStatus { order: yes.hash(), live: false, matched: None }));
+    }
     assert_eq!(desk.core.report().orders.unresolved, 1);
     desk.hear(Event::Reply(ReplyEvent::OrderStatus { order: yes.hash(), live: true, matched: None }));
+    assert_eq!(desk.core.report().orders.unresolved, 0);
+}
+
+#[test]
+fn an_order_that_never_showed_is_gone_after_its_own_expiry() {
+    let mut desk = Desk::open();
+    let (yes, _) = one_quote_a_side(&mut desk);
+    desk.hear(Event::Reply(ReplyEvent::Unknown { order: yes.hash() }));
+    desk.idle(1_000 * (60 + u64::from(Params::default().pair.ttl_s)));
+    for _ in 0..4 {
+        assert_eq!(desk.core.report().orders.unresolved, 1);
+        desk.hear(Event::Reply(ReplyEvent::OrderStatus { order: yes.hash(), live: false, matched: None }));
+    }
     assert_eq!(desk.core.report().orders.unresolved, 0);
 }
 

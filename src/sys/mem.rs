@@ -1,4 +1,4 @@
-//! Memory: how much of it we hold, and keeping it in place.
+//! Memory: how much of it we hold.
 
 /// Resident set of this process in bytes; `None` where the system does not say.
 pub fn resident_bytes() -> Option<u64> {
@@ -15,21 +15,6 @@ fn page_bytes() -> u64 {
     u64::try_from(n).unwrap_or(4096)
 }
 
-/// Keeps every page that this process has now from being swapped out. False where the limit (`ulimit -l`) forbids it:
-/// a matter of latency under memory pressure, never of correctness.
-#[allow(unsafe_code)]
-pub fn lock_current() -> bool {
-    // SAFETY: mlockall takes flags by value; it touches no memory of ours beyond marking pages as locked.
-    unsafe { libc::mlockall(libc::MCL_CURRENT) == 0 }
-}
-
-/// Touches every page of a buffer, so that its first use on the hot path does not fault.
-pub fn prefault(buffer: &mut [u8]) {
-    for byte in buffer.iter_mut().step_by(4096) {
-        *std::hint::black_box(byte) = 0;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -39,7 +24,9 @@ mod tests {
         let before = resident_bytes().expect("linux");
         // Zeroed memory of this size is only promised by the system, not there yet.
         let mut buffer = vec![0_u8; 32 << 20];
-        prefault(&mut buffer);
+        for byte in buffer.iter_mut().step_by(4096) {
+            *std::hint::black_box(byte) = 0;
+        }
         let after = resident_bytes().expect("linux");
         assert!(after >= before + (24 << 20), "{before} {after}");
     }

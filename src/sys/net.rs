@@ -2,8 +2,8 @@
 
 use std::{io, os::fd::AsRawFd, time::Duration};
 
-/// Sets TCP keepalive and the longest time that sent bytes may stay unacknowledged, so that a peer that vanished without
-/// a word is noticed in seconds and not in the kernel's default quarter of an hour.
+/// Sets TCP keepalive and the longest time that sent bytes may stay unacknowledged, so that a peer that vanished
+/// without a word is noticed in seconds and not in the kernel's default quarter of an hour.
 pub fn limit_silence(socket: &impl AsRawFd, limit: Duration) -> io::Result<()> {
     let fd = socket.as_raw_fd();
     let ms = libc::c_int::try_from(limit.as_millis()).unwrap_or(libc::c_int::MAX);

@@ -77,7 +77,8 @@ impl BookSide {
     }
 }
 
-/// Market channel. One message becomes several events and ends with [`MarketEvent::FrameEnd`], where decisions are made.
+/// Market channel. One message becomes several events and ends with [`MarketEvent::FrameEnd`], where decisions are
+/// made.
 /// Source: docs/PROTOCOL.md "market channel".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MarketEvent {
@@ -230,7 +231,7 @@ pub enum UserEvent {
         side: Side,
         /// How much of our order matched.
         qty: Qty,
-        /// Cash at the price of each match, before fees, rounded down to the micro-pUSD.
+        /// Cash at the price of each match, before fees, each rounded to the micro-pUSD against us.
         notional: Usdc,
         /// Σ qty × p·(1−p) over the matches, in micro-shares × 0.0001²: the taker fee is the rate times this.
         /// `None` if our order was a maker, which pays nothing.
@@ -397,6 +398,44 @@ pub enum RejectReason {
     Version,
     /// Anything else that is a clear refusal.
     Other,
+}
+
+impl RejectReason {
+    /// Every reason.
+    pub const ALL: [Self; 13] = [
+        Self::Crosses,
+        Self::NotFilled,
+        Self::TickSize,
+        Self::MinSize,
+        Self::Balance,
+        Self::Duplicate,
+        Self::MarketClosed,
+        Self::PostOnlyMode,
+        Self::Disabled,
+        Self::RateLimited,
+        Self::Auth,
+        Self::Version,
+        Self::Other,
+    ];
+
+    /// Snake-case name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Crosses => "crosses",
+            Self::NotFilled => "not_filled",
+            Self::TickSize => "tick_size",
+            Self::MinSize => "min_size",
+            Self::Balance => "balance",
+            Self::Duplicate => "duplicate",
+            Self::MarketClosed => "market_closed",
+            Self::PostOnlyMode => "post_only_mode",
+            Self::Disabled => "disabled",
+            Self::RateLimited => "rate_limited",
+            Self::Auth => "auth",
+            Self::Version => "version",
+            Self::Other => "other",
+        }
+    }
 }
 
 /// Why a cancel did nothing.

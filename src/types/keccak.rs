@@ -1,4 +1,5 @@
-//! Keccak-256, as Ethereum uses it: a small sponge whose state can be kept, so that constant prefixes are absorbed once.
+//! Keccak-256, as Ethereum uses it: a small sponge whose state can be kept, so that constant prefixes are absorbed
+//! once.
 
 /// Bytes absorbed per permutation: 1600 − 2 × 256 bits.
 const RATE: usize = 136;

@@ -231,7 +231,7 @@ impl Scratch<'_> {
             // A maker on the other token met us by a mint or a merge.
             let same = strict(m.asset, "asset_id")? == asset;
             matched += qty;
-            notional += qty.notional_floor(if same { price } else { price.complement() });
+            notional += cash(side, qty, if same { price } else { price.complement() });
             curve += price.curve(qty);
             if ours {
                 let maker_side = match lenient(m.side) {
@@ -242,7 +242,7 @@ impl Scratch<'_> {
                 let order = hash(m.id, "order_id")?;
                 match self.tokens.instrument(strict(m.asset, "asset_id")?) {
                     Some(instrument) => {
-                        let notional = qty.notional_floor(price);
+                        let notional = cash(maker_side, qty, price);
                         let fill = Fill { order, instrument, side: maker_side, qty, notional, taker_curve: None };
                         self.fill(first, trade, status, fill);
                     }
@@ -257,7 +257,7 @@ impl Scratch<'_> {
                 (notional, curve)
             } else {
                 let price = price(o.price)?;
-                (qty.notional_floor(price), price.curve(qty))
+                (cash(side, qty, price), price.curve(qty))
             };
             let order = hash(o.taker_order, "taker_order_id")?;
             match self.tokens.instrument(asset) {
@@ -289,6 +289,15 @@ impl Scratch<'_> {
         }
         let Fill { order, instrument, side, qty, notional, taker_curve } = fill;
         self.events.push(UserEvent::Trade { trade, order, instrument, side, qty, notional, taker_curve, status });
+    }
+}
+
+/// Cash of one match, rounded to the micro-pUSD against us; what the venue rounds otherwise, its count of our
+/// collateral shows.
+fn cash(side: Side, qty: Qty, price: Price) -> Usdc {
+    match side {
+        Side::Buy => qty.notional_ceil(price),
+        Side::Sell => qty.notional_floor(price),
     }
 }
 

@@ -41,7 +41,8 @@ impl Identity {
     }
 }
 
-/// Listens on loopback and gives each connection, in order of arrival and counted from 0, to `serve` on a thread of its own.
+/// Listens on loopback and gives each connection, in order of arrival and counted from 0, to `serve` on a thread of its
+/// own.
 pub fn listen(serve: impl Fn(usize, TcpStream) + Send + Sync + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
     let addr = listener.local_addr().expect("bound");

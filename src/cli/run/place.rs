@@ -1,4 +1,5 @@
-//! Where a run trades: the embedded venue that it starts itself, or the one of the configuration. After this they look the same.
+//! Where a run trades: the embedded venue that it starts itself, or the one of the configuration. After this they look
+//! the same.
 
 use std::{env, fs, sync::Arc};
 
@@ -49,8 +50,8 @@ pub(super) struct Place {
     pub user: Endpoint,
     /// Sports channel, if there is one.
     pub sports: Option<Endpoint>,
-    /// Relayer.
-    pub relayer: Endpoint,
+    /// Relayer, if there is one: without it pairs stay unmerged until they pay out.
+    pub relayer: Option<Endpoint>,
     /// The account's key.
     pub key: SecretKey,
     /// API credentials.
@@ -151,7 +152,7 @@ impl Place {
             market: resolve(&ws[0])?,
             user: resolve(&ws[1])?,
             sports,
-            relayer: resolve(&relayer)?,
+            relayer: if relayer.is_empty() { None } else { Some(resolve(&relayer)?) },
             rest,
             orders,
             key,

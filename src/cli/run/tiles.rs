@@ -10,7 +10,7 @@ use crate::{
         journal::{Header, Writer},
         progress::{Progress, Style},
     },
-    config::Config,
+    config::{Config, Mode},
     engine::sign::{OrderSigner, WalletSigner},
     feeds::{FeedTile, Shared, market::MarketFeed, socket::SocketConfig, sports::SportsFeed, user::UserFeed},
     gateway::{GatewayConfig, GatewayTile, merge::Merger},
@@ -63,6 +63,7 @@ impl Session {
             version: env!("CARGO_PKG_VERSION").into(),
             mode: config.mode.as_str().into(),
             seed: config.run.seed,
+            speed: if config.mode == Mode::Embedded { config.run.speed } else { 1 },
             started: clock.now().wall,
             universe: (*place.universe).clone(),
             params: config.engine.clone(),
@@ -166,8 +167,9 @@ fn feed_tile(
 
 /// Only deposit wallets can merge through the relayer in this version.
 fn merger(place: &Place) -> Option<Merger> {
-    (place.universe.account.signature_type == SignatureType::Poly1271)
-        .then(|| Merger::new(place.relayer.clone(), Vec::new(), WalletSigner::new(place.key.clone()), &place.universe))
+    let wallet = place.universe.account.signature_type == SignatureType::Poly1271;
+    let relayer = place.relayer.clone().filter(|_| wallet)?;
+    Some(Merger::new(relayer, Vec::new(), WalletSigner::new(place.key.clone()), &place.universe))
 }
 
 /// 21 random bits.

@@ -73,11 +73,13 @@ pub struct Header {
     pub mode: String,
     /// Seed of the scenario, and of whatever else the run drew.
     pub seed: u64,
+    /// How many times faster than life the match unfolded; 1 outside of embedded mode.
+    pub speed: u32,
     /// Wall time at start.
     pub started: Nanos,
     /// The markets and the account.
     pub universe: Universe,
-    /// What decides how the engine behaves, besides its events.
+    /// What decides how the engine behaves, besides its events: as it was used, compressed by `speed`.
     pub params: Params,
 }
 
