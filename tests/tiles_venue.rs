@@ -151,6 +151,7 @@ fn run(cores: &[usize], dry_run: bool) -> Ran {
         signer: OrderSigner::new(key.clone()),
         run_tag: 1,
         cash: before,
+        match_feed: true,
         dry_run,
         board: Slot::new(),
     };

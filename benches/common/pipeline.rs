@@ -184,6 +184,7 @@ impl Pipeline {
             signer: OrderSigner::new(key()),
             run_tag: RUN_TAG,
             cash: CASH,
+            match_feed: false,
             dry_run: false,
             board: board.clone(),
         };
@@ -239,7 +240,9 @@ impl Pipeline {
                 }
                 Command::Merge { market, qty } => leaving.push(Leaving::Merge(market, qty)),
                 Command::Lookup { order } => leaving.push(Leaving::Lookup(order)),
-                Command::CancelAll | Command::ReadCollateral => leaving.push(Leaving::Unexpected),
+                Command::CancelAll | Command::ReadCollateral | Command::AskPayout { .. } => {
+                    leaving.push(Leaving::Unexpected);
+                }
             }
         }
         while let Some(instrument) = wiring.feed.resync.pop() {
