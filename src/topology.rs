@@ -37,8 +37,7 @@ pub enum WhenFull {
     StopOrders,
 }
 
-/// A ring between two tiles. Where there are several feed tiles, each has its own `market`, `user`, `matches` and
-/// `resync`.
+/// A ring between two tiles. Where there are several feed tiles, each has its own `market`, `resync` and `samples`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ring {
     /// Its name in the summary and in metrics.

@@ -3,7 +3,10 @@
 use std::net::IpAddr;
 
 use super::{Config, Mode, Problem};
-use crate::types::{Address, market::SignatureType};
+use crate::{
+    engine::MARKETS_MAX,
+    types::{Address, market::SignatureType},
+};
 
 /// Ranges, and contradictions within the configuration.
 pub(super) fn values(c: &Config) -> Vec<Problem> {
@@ -14,7 +17,7 @@ pub(super) fn values(c: &Config) -> Vec<Problem> {
         }
     };
     range("run.speed", c.run.speed.into(), 1, 1_000, "times life");
-    range("gateway.connections", c.gateway.connections.into(), 1, 16, "connections");
+    range("gateway.connections", c.gateway.connections.into(), 2, 16, "connections: one is kept for cancels");
     range("journal.segment_mib", c.journal.segment_mib, 1, 1_024, "MiB");
     range("journal.sync_ms", c.journal.sync_ms, 0, 60_000, "milliseconds");
     if let Some(span) = c.run.duration {
@@ -49,12 +52,16 @@ pub(super) fn values(c: &Config) -> Vec<Problem> {
         }
     }
     if c.mode == Mode::Embedded && !c.markets.conditions.is_empty() {
-        let why = "embedded mode trades the markets of its scenario; leave this empty, or set mode = \"paper\"";
+        let why = "embedded mode trades the markets of its scenario; leave this empty, or set mode = \"live\"";
         found.push(Problem::new("markets.conditions", format!("{} ids", c.markets.conditions.len()), why));
     }
     if c.mode != Mode::Embedded && c.markets.conditions.is_empty() {
         let why = format!("{} mode needs the condition id of at least one market", c.mode.as_str());
         found.push(Problem::new("markets.conditions", "[]", why));
+    }
+    if c.markets.conditions.len() > MARKETS_MAX {
+        let why = format!("one run trades at most {MARKETS_MAX} markets; leave some out");
+        found.push(Problem::new("markets.conditions", format!("{} ids", c.markets.conditions.len()), why));
     }
     let doubled = c.markets.conditions.iter().enumerate().find(|(i, id)| c.markets.conditions[..*i].contains(id));
     if let Some((_, id)) = doubled {

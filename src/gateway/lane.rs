@@ -223,11 +223,4 @@ impl Lane {
         }
         1
     }
-
-    /// Says goodbye.
-    pub fn close(&mut self) {
-        if let Some(mut conn) = self.conn.take() {
-            conn.close();
-        }
-    }
 }

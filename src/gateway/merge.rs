@@ -63,7 +63,6 @@ struct Job {
 }
 
 /// Merges for a deposit wallet.
-#[derive(Debug)]
 pub struct Merger {
     endpoint: Endpoint,
     /// Credentials, as whole header lines.
@@ -74,6 +73,17 @@ pub struct Merger {
     lane: Lane,
     waiting: VecDeque<(MarketIx, Qty)>,
     job: Option<Job>,
+}
+
+/// Without the bytes: they can hold credentials.
+impl std::fmt::Debug for Merger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Merger")
+            .field("endpoint", &self.endpoint)
+            .field("waiting", &self.waiting)
+            .field("job", &self.job)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Merger {

@@ -21,7 +21,6 @@ const ORDER: &str = "/order";
 const ORDERS: &str = "/orders";
 
 /// Builds every request of the gateway. No allocation once warm.
-#[derive(Debug)]
 pub struct Requests {
     host: String,
     auth: L2Auth,
@@ -36,6 +35,13 @@ pub struct Requests {
     body: Vec<u8>,
     headers: Vec<u8>,
     request: Vec<u8>,
+}
+
+/// Without the bytes: they can hold credentials.
+impl std::fmt::Debug for Requests {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Requests").field("host", &self.host).finish_non_exhaustive()
+    }
 }
 
 impl Requests {

@@ -43,12 +43,6 @@ impl Backoff {
         self.failures = failures;
     }
 
-    /// Like [`Self::failed`], but waits at least `ns`: what the peer asked for.
-    pub fn failed_for(&mut self, now: Stamp, ns: u64) {
-        self.failed(now);
-        self.not_before = self.not_before.max(now.wall.plus(ns));
-    }
-
     /// True when the next attempt may be made.
     pub fn is_due(&self, now: Stamp) -> bool {
         now.wall >= self.not_before
@@ -73,8 +67,6 @@ mod tests {
         backoff.succeeded();
         backoff.failed(now);
         assert!(backoff.not_before.since(now.wall) <= 100_000_000);
-        backoff.failed_for(now, 60_000_000_000);
-        assert_eq!(backoff.not_before.since(now.wall), 60_000_000_000);
     }
 
     #[test]

@@ -71,7 +71,6 @@ pub enum Left {
 }
 
 /// A connection.
-#[derive(Debug)]
 pub struct Conn {
     socket: TcpStream,
     tls: Option<Box<ClientConnection>>,
@@ -83,6 +82,17 @@ pub struct Conn {
     taken: usize,
     /// When the last read returned.
     read_at: Stamp,
+}
+
+/// Without the bytes: they can hold credentials.
+impl std::fmt::Debug for Conn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Conn")
+            .field("state", &self.state)
+            .field("deadline", &self.deadline)
+            .field("taken", &self.taken)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Conn {

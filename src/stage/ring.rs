@@ -127,12 +127,6 @@ impl<T> Rx<T> {
         self.ring.pop().ok()
     }
 
-    /// Looks at the oldest item.
-    #[inline]
-    pub fn peek(&self) -> Option<&T> {
-        self.ring.peek().ok()
-    }
-
     /// Items waiting now; remembers the most it ever saw. Called once per batch, so that the high-water mark costs the
     /// writer nothing.
     #[inline]

@@ -408,9 +408,6 @@ fn write_tokens(out: &mut Vec<u8>, universe: &Universe, instruments: &[Instrumen
     }
 }
 
-/// What keeps a market or user socket alive: a text frame every 10 s.
-pub const PING: &[u8] = b"PING";
-
 #[cfg(test)]
 mod tests {
     use super::{super::tokens::tests::universe, *};
