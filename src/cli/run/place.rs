@@ -15,13 +15,14 @@ use crate::{
     },
     gateway::bootstrap::{BootError, Bootstrap},
     stage::endpoint::{Endpoint, Trust, tls_config},
-    types::{Account, Address, ConditionId, Universe, Usdc, market::SignatureType},
+    types::{Account, ConditionId, Universe, Usdc, market::SignatureType},
     wire::auth::{Credentials, L2Auth},
 };
 #[cfg(feature = "embedded")]
 use crate::{
     scenario,
     sys::cpu,
+    types::Address,
     venue::{Begin, Venue, VenueHandle, VenueOptions, wallets},
 };
 
