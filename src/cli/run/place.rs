@@ -50,8 +50,8 @@ pub(super) struct Place {
     pub user: Endpoint,
     /// Sports channel, if there is one.
     pub sports: Option<Endpoint>,
-    /// Relayer.
-    pub relayer: Endpoint,
+    /// Relayer, if there is one.
+    pub relayer: Option<Endpoint>,
     /// The account's key.
     pub key: SecretKey,
     /// API credentials.
@@ -146,13 +146,13 @@ impl Place {
         let title = title.unwrap_or_else(|| {
             universe.markets.first().map_or_else(|| "no market".into(), |m| m.outcomes.join(" vs "))
         });
-        let sports = if ws[2].is_empty() { None } else { Some(resolve(&ws[2])?) };
+        let optional = |url: &str| if url.is_empty() { Ok(None) } else { resolve(url).map(Some) };
         Ok(Self {
             title,
             market: resolve(&ws[0])?,
             user: resolve(&ws[1])?,
-            sports,
-            relayer: resolve(&relayer)?,
+            sports: optional(&ws[2])?,
+            relayer: optional(&relayer)?,
             rest,
             orders,
             key,

@@ -165,10 +165,11 @@ fn feed_tile(
     }
 }
 
-/// Only deposit wallets can merge through the relayer in this version.
+/// Without a relayer pairs stay until they pay out. Only deposit wallets can merge through it in this version.
 fn merger(place: &Place) -> Option<Merger> {
+    let relayer = place.relayer.clone()?;
     (place.universe.account.signature_type == SignatureType::Poly1271)
-        .then(|| Merger::new(place.relayer.clone(), Vec::new(), WalletSigner::new(place.key.clone()), &place.universe))
+        .then(|| Merger::new(relayer, Vec::new(), WalletSigner::new(place.key.clone()), &place.universe))
 }
 
 /// 21 random bits.
