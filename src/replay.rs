@@ -79,7 +79,7 @@ pub fn replay(dir: &Path, params: Option<&Params>) -> Result<Verdict, Damage> {
     let mut reader = Reader::open(dir)?;
     let header = reader.header().clone();
     // What a configuration says is in the match's own time; the run compressed it, so a comparison does as well.
-    let given = &params.map_or_else(|| header.params.clone(), |p| compressed(p, header.speed));
+    let given = &params.map_or_else(|| header.params.clone(), |p| p.clone().compressed(header.speed));
     let mut verdict = Verdict {
         run_id: header.run_id.clone(),
         version: header.version.clone(),
@@ -237,10 +237,6 @@ fn kind(bytes: &[u8]) -> &'static str {
     const KINDS: [&str; 8] =
         ["Place", "Cancel", "CancelAll", "Lookup", "Merge", "ReadCollateral", "Resync", "Finished"];
     bytes.first().and_then(|b| KINDS.get(usize::from(*b))).copied().unwrap_or("an unknown action")
-}
-
-fn compressed(params: &Params, speed: u32) -> Params {
-    Params { pair: params.pair.clone().compressed(speed), ..params.clone() }
 }
 
 /// Every key whose value differs between two sets of parameters.
