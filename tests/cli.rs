@@ -95,8 +95,7 @@ fn record_through(dir: &Path, close: bool, mut edit: impl FnMut(Record) -> Vec<R
         game_start: None,
         kind: MarketKind::Series,
     };
-    let mut params = Params::default();
-    params = params.compressed(200);
+    let params = Params::default().compressed(200);
     let header = Header {
         run_id: "recorded".into(),
         version: "0.1.0".into(),

@@ -123,6 +123,9 @@ fn try_run(args: &Args) -> Result<u8, Refused> {
 
     let started = Instant::now();
     let mut session = Session::start(&config, &place, &plan, &run_id)?;
+    if let Some(health) = session.health {
+        say(&format!("health at http://{health}"));
+    }
     let ended = watch::until_over(&mut session, &place, &config, &signals);
     let code = finish(args, &config, &mut place, &plan, session, &run_id, started.elapsed(), &ended)?;
     Ok(signals.exit_code().filter(|_| code == exit::DONE).unwrap_or(code))
@@ -175,14 +178,17 @@ fn run_id() -> String {
 }
 
 fn greet(place: &Place, plan: &Plan, config: &Config) {
-    let mut err = std::io::stderr().lock();
     let what = if config.mode == Mode::Embedded {
         format!("embedded venue at {}, seed {}, {}× as fast as life", place.rest, config.run.seed, config.run.speed)
     } else {
         format!("{} at {}", config.mode.as_str(), place.rest)
     };
-    // Nobody may be listening; the run goes on.
-    let _ = writeln!(err, "{}\n{what}\n{plan}", place.title);
+    say(&format!("{}\n{what}\n{plan}", place.title));
+}
+
+/// A line for people. Nobody may be listening; the run goes on.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Everything after the last event: the venue's own account of us, the summary, the verdict.

@@ -242,6 +242,10 @@ impl Host {
             match note {
                 Note::Filled(fill) => self.scenario.filled(at, fill),
                 Note::Gone((trader, tag)) => self.scenario.gone(at, trader, tag),
+                // Two books of one token on one channel would contradict each other at every message.
+                Note::Levels { market, .. } if self.recorded.speaks_for(market) => {}
+                Note::Book(Snapshot { instrument, .. }) | Note::LastTrade { instrument, .. }
+                    if self.recorded.speaks_for(instrument.market()) => {}
                 other => self.out.push_back(Out::Note(other)),
             }
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::Value;
 
 use super::notes::Snapshot;
-use crate::types::{InstrumentIx, Nanos, Price, Qty, Side, TickSize, TokenId};
+use crate::types::{InstrumentIx, MarketIx, Nanos, Price, Qty, Side, TickSize, TokenId, ids::Outcome};
 
 #[derive(Debug, Default)]
 struct Shadow {
@@ -79,6 +79,12 @@ impl Recorded {
             }
             _ => {}
         }
+    }
+
+    /// True once the recording has said something of this market: its channel is the recording's from then on, and what
+    /// rests here beside it is not shown there.
+    pub fn speaks_for(&self, market: MarketIx) -> bool {
+        [Outcome::Yes, Outcome::No].iter().any(|o| self.shadows.contains_key(&market.instrument(*o)))
     }
 
     /// The recorded book in place of the exchange's own, where there is one.

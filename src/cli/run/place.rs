@@ -51,7 +51,7 @@ pub(super) struct Place {
     pub user: Endpoint,
     /// Sports channel, if there is one.
     pub sports: Option<Endpoint>,
-    /// Relayer, if there is one: without it pairs stay unmerged until they pay out.
+    /// Relayer, if there is one.
     pub relayer: Option<Endpoint>,
     /// The account's key.
     pub key: SecretKey,
@@ -147,13 +147,13 @@ impl Place {
         let title = title.unwrap_or_else(|| {
             universe.markets.first().map_or_else(|| "no market".into(), |m| m.outcomes.join(" vs "))
         });
-        let sports = if ws[2].is_empty() { None } else { Some(resolve(&ws[2])?) };
+        let optional = |url: &str| if url.is_empty() { Ok(None) } else { resolve(url).map(Some) };
         Ok(Self {
             title,
             market: resolve(&ws[0])?,
             user: resolve(&ws[1])?,
-            sports,
-            relayer: if relayer.is_empty() { None } else { Some(resolve(&relayer)?) },
+            sports: optional(&ws[2])?,
+            relayer: optional(&relayer)?,
             rest,
             orders,
             key,

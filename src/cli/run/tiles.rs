@@ -169,7 +169,7 @@ fn feed_tile(
     }
 }
 
-/// Only deposit wallets can merge through the relayer in this version.
+/// Without a relayer pairs stay until they pay out. Only deposit wallets can merge through it in this version.
 fn merger(place: &Place) -> Option<Merger> {
     let wallet = place.universe.account.signature_type == SignatureType::Poly1271;
     let relayer = place.relayer.clone().filter(|_| wallet)?;
