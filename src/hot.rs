@@ -349,10 +349,10 @@ impl HotTile {
         if self.cancel_all_owed {
             self.cancel_all_owed = self.ends.orders.push(Command::CancelAll).is_err();
         }
-        if !self.resync_owed.is_empty() {
-            for instrument in std::mem::take(&mut self.resync_owed) {
-                self.resync(instrument);
-            }
+        // What fits no more is owed again; nothing is allocated for it.
+        for _ in 0..self.resync_owed.len() {
+            let instrument = self.resync_owed.swap_remove(0);
+            self.resync(instrument);
         }
     }
 

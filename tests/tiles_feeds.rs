@@ -19,7 +19,6 @@ use polyloly_fast::{
         counters::Counters,
         endpoint::{Endpoint, Trust, tls_config},
         ring::{Rx, Tx, ring},
-        wiring::instruments_of,
     },
     sys::tsc::Clock,
     types::{
@@ -30,6 +29,7 @@ use polyloly_fast::{
         market::{Exchange, MarketKind, SignatureType},
     },
     wire::auth::Credentials,
+    wiring::instruments_of,
 };
 use tiles_support::{listen, until};
 use tungstenite::handshake::derive_accept_key;

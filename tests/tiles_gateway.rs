@@ -23,7 +23,6 @@ use polyloly_fast::{
         counters::Counters,
         endpoint::{Endpoint, Trust, tls_config},
         ring::{Rx, Tx},
-        wiring::Wiring,
     },
     sys::tsc::Clock,
     types::{
@@ -35,6 +34,7 @@ use polyloly_fast::{
         auth::{Credentials, L2Auth},
         reply::ReplyParser,
     },
+    wiring::Wiring,
 };
 use tiles_support::{Identity, Stream, answer, listen, read_request, until};
 

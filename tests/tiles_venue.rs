@@ -16,7 +16,6 @@ use polyloly_fast::{
         endpoint::{Endpoint, Trust, tls_config},
         latency::{Latency, Sample},
         ring::Rx,
-        wiring::{ColdEnds, Wiring, instruments_of},
     },
     strategies::{self, Params},
     sys::{cpu, tsc::Clock},
@@ -27,6 +26,7 @@ use polyloly_fast::{
         wallets,
     },
     wire::{auth::L2Auth, sports::Game},
+    wiring::{ColdEnds, Wiring, instruments_of},
 };
 
 /// Takes what the others leave, as the cold tile does, and keeps what the test asks about.

@@ -14,7 +14,7 @@ use polyloly_fast::{
         send::Requests,
     },
     hot::{HotConfig, HotStatus, HotTile},
-    stage::{Control, Stage, counters::Counters, wiring::Wiring},
+    stage::{Control, Stage, counters::Counters},
     strategies::{Params, core},
     types::{
         Event, InstrumentIx, MarketIx, OrderHash, Qty, Stamp, Stamped, Universe, Usdc,
@@ -28,6 +28,7 @@ use polyloly_fast::{
         user::UserParser,
         ws::{Decoded, Decoder, Message},
     },
+    wiring::Wiring,
 };
 
 use super::traffic::{API_KEY, credentials, key};
@@ -156,9 +157,9 @@ pub struct Pipeline {
 
 /// The ends of the rings that are not the hot tile's.
 struct Ends {
-    feed: polyloly_fast::stage::wiring::FeedEnds,
+    feed: polyloly_fast::wiring::FeedEnds,
     gateway: polyloly_fast::gateway::GatewayEnds,
-    cold: polyloly_fast::stage::wiring::ColdEnds,
+    cold: polyloly_fast::wiring::ColdEnds,
 }
 
 impl Ends {

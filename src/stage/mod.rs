@@ -10,7 +10,6 @@ pub mod duty;
 pub mod endpoint;
 pub mod latency;
 pub mod ring;
-pub mod wiring;
 
 pub use control::Control;
 pub use duty::{Doorbell, Running, run, spawn};

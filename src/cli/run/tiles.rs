@@ -15,18 +15,13 @@ use crate::{
     feeds::{FeedTile, Shared, market::MarketFeed, socket::SocketConfig, sports::SportsFeed, user::UserFeed},
     gateway::{GatewayConfig, GatewayTile, merge::Merger},
     hot::{self, HotConfig, HotStatus, HotTile},
-    stage::{
-        Control, Running, Stage,
-        counters::Counters,
-        endpoint::Endpoint,
-        spawn,
-        wiring::{FeedEnds, Wiring, instruments_of},
-    },
+    stage::{Control, Running, Stage, counters::Counters, endpoint::Endpoint, spawn},
     strategies::core,
     sys::tsc::Clock,
     topology::{Plan, Tile},
     types::market::SignatureType,
     wire::sports::Game,
+    wiring::{FeedEnds, Wiring, instruments_of},
 };
 
 /// A `PING` is sent this often on the market and user channels.

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{
-    latency::Sample,
-    ring::{RingStats, Rx, Tx, ring},
-};
 use crate::{
     cold::journal::Record,
     gateway::GatewayEnds,
     hot::HotEnds,
+    stage::{
+        latency::Sample,
+        ring::{RingStats, Rx, Tx, ring},
+    },
     topology::{CONTROL, JOURNAL, MARKET, MATCHES, ORDERS, REPLIES, RESYNC, Ring, SAMPLES, USER},
     types::{InstrumentIx, Stamped, event::ControlEvent},
 };
