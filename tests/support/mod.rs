@@ -342,6 +342,16 @@ impl Abroad {
         Running::start(dir.dir(), &args, &[("POLYMARKET_PRIVATE_KEY", &self.key)])
     }
 
+    /// Waits until the venue itself says that orders of ours rest there.
+    #[track_caller]
+    pub fn shows_open_orders(&self) {
+        let start = Instant::now();
+        while self.account().1.is_empty() {
+            assert!(start.elapsed() < PATIENCE, "waited in vain for open orders");
+            std::thread::sleep(ASK_AGAIN);
+        }
+    }
+
     /// The venue's own account of us: our API credentials and our open orders.
     pub fn account(&self) -> (Credentials, Vec<OpenOrder>) {
         let owner = secret(&self.key).address();
