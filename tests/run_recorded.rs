@@ -1,5 +1,5 @@
-//! Recorded markets, played by the venue and traded by a run: it ends by itself, counts every message, and its books are
-//! trusted.
+//! Recorded markets, played by the venue and traded by a run: it ends by itself, counts every message, and its books
+//! are trusted.
 #![cfg(feature = "embedded")]
 
 mod support;

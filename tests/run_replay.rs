@@ -1,5 +1,5 @@
-//! The journal of a real run: replayed it is the same, and nothing that was changed in it, or left out, or asked of it in
-//! another way, passes.
+//! The journal of a real run: replayed it is the same, and nothing that was changed in it, or left out, or asked of it
+//! in another way, passes.
 #![cfg(feature = "embedded")]
 
 mod support;

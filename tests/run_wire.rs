@@ -1,4 +1,4 @@
-//! A run whose venue misbehaves on every socket: it survives, counts what came, asks for its books anew, and ends clean.
+//! A run whose venue misbehaves on every socket: it survives, counts what came, asks for its books anew, ends clean.
 //!
 //! The venue itself is honest; between it and the run sits a tap that says things of its own and cuts.
 #![cfg(feature = "embedded")]

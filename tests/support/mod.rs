@@ -310,8 +310,8 @@ impl Abroad {
         self.ready[field].as_str().expect("a text of the ready line")
     }
 
-    /// Writes a configuration that trades the first markets of this venue. `hosts`: `venue.rest`, `ws_market`, `ws_user` and
-    /// `ws_sports`, where they are not the venue's own.
+    /// Writes a configuration that trades the first markets of this venue. `hosts`: `venue.rest`, `ws_market`,
+    /// `ws_user` and `ws_sports`, where they are not the venue's own.
     pub fn configure(&self, dir: &Scratch, markets: usize, hosts: [Option<&str>; 4]) -> String {
         let [rest, market, user, sports] = ["rest", "ws_market", "ws_user", "ws_sports"].map(|name| self.at(name));
         let [rest, market, user, sports] =
