@@ -1,4 +1,4 @@
-//! Bad input at the command line, each with its exit code and a sentence that names what is wrong and what would be right.
+//! Bad input at the command line, each with its exit code and a sentence that names what is wrong and what is right.
 #![cfg(feature = "embedded")]
 
 mod support;

@@ -210,9 +210,11 @@ struct Wrapped<'a> {
 /// Reads one line: a message, an array of messages, or `{"t":…,"message":…}` around either.
 fn read_line(line: &[u8]) -> Result<Vec<Message>, String> {
     let raw: &RawValue = serde_json::from_slice(line).map_err(|e| format!("not JSON: {e}"))?;
-    let (outer, raw) = match serde_json::from_str::<Wrapped<'_>>(raw.get()) {
-        Ok(Wrapped { t, message }) => (Some(time_ms(&t).ok_or_else(|| format!("`t` is no time: {t}"))?), message),
-        Err(_) => (None, raw),
+    // An array of two would be read as the two fields.
+    let wrapped = raw.get().starts_with('{').then(|| serde_json::from_str::<Wrapped<'_>>(raw.get()));
+    let (outer, raw) = match wrapped {
+        Some(Ok(Wrapped { t, message })) => (Some(time_ms(&t).ok_or_else(|| format!("`t` is no time: {t}"))?), message),
+        _ => (None, raw),
     };
     match serde_json::from_str::<Vec<&RawValue>>(raw.get()) {
         Ok(several) => several.into_iter().map(|one| read_message(outer, one)).collect(),

@@ -310,8 +310,8 @@ impl Abroad {
         self.ready[field].as_str().expect("a text of the ready line")
     }
 
-    /// Writes a configuration that trades the first markets of this venue. `hosts`: `venue.rest`, `ws_market`, `ws_user` and
-    /// `ws_sports`, where they are not the venue's own.
+    /// Writes a configuration that trades the first markets of this venue. `hosts`: `venue.rest`, `ws_market`,
+    /// `ws_user` and `ws_sports`, where they are not the venue's own.
     pub fn configure(&self, dir: &Scratch, markets: usize, hosts: [Option<&str>; 4]) -> String {
         let [rest, market, user, sports] = ["rest", "ws_market", "ws_user", "ws_sports"].map(|name| self.at(name));
         let [rest, market, user, sports] =
@@ -340,6 +340,16 @@ impl Abroad {
     pub fn trade(&self, dir: &Scratch, config: &str, args: &[&str]) -> Running {
         let args = [&["run", "--config", config, "--live", "--cores", "0", "--summary", "summary.json"], args].concat();
         Running::start(dir.dir(), &args, &[("POLYMARKET_PRIVATE_KEY", &self.key)])
+    }
+
+    /// Waits until the venue itself says that orders of ours rest there.
+    #[track_caller]
+    pub fn shows_open_orders(&self) {
+        let start = Instant::now();
+        while self.account().1.is_empty() {
+            assert!(start.elapsed() < PATIENCE, "waited in vain for open orders");
+            std::thread::sleep(ASK_AGAIN);
+        }
     }
 
     /// The venue's own account of us: our API credentials and our open orders.
