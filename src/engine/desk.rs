@@ -23,6 +23,8 @@ use crate::types::{
 /// A book that stays different from its mirror this long is resynchronised. The venue sends the two tokens' snapshots
 /// one after the other, so a short difference is normal; nothing is decided on it meanwhile.
 const MIRROR_GRACE_NS: u64 = 1_000_000_000;
+/// A subscription brings a snapshot by itself; one that has not come by then is asked for.
+const SNAPSHOT_WAIT_NS: u64 = 10_000_000_000;
 /// A snapshot that was asked for is asked for again after this.
 const RESYNC_RETRY_NS: u64 = 2_000_000_000;
 /// The venue is asked about an order that is not in order, at most this often.
@@ -67,6 +69,8 @@ pub(super) struct Instrument {
     /// Since when it has not been trusted, once it was.
     untrusted_since: Option<Nanos>,
     untrusted_ns: u64,
+    /// Since when a snapshot has been waited for that nobody asked for: the first, or the one after a reconnect.
+    waiting_since: Option<Nanos>,
     resync_at: Option<Nanos>,
 }
 
@@ -133,7 +137,13 @@ impl Desk {
             .markets
             .iter()
             .flat_map(|m| [m.tick, m.tick])
-            .map(|tick| Instrument { book: Book::new(tick), untrusted_since: None, untrusted_ns: 0, resync_at: None })
+            .map(|tick| Instrument {
+                book: Book::new(tick),
+                untrusted_since: None,
+                untrusted_ns: 0,
+                waiting_since: None,
+                resync_at: None,
+            })
             .collect();
         Self {
             hashers,
@@ -375,15 +385,20 @@ impl Desk {
                     it.untrusted_ns += now.since(since);
                 }
                 it.resync_at = None;
+                it.waiting_since = None;
             }
-            // Before the first snapshot, and after the end, there is nothing to complain about.
-            Some(Distrust::NoSnapshot | Distrust::SnapshotPartial | Distrust::Resolved) => {}
-            // The feed subscribes again by itself when its socket is back.
-            Some(Distrust::Gap(GapReason::Disconnected)) => {
-                it.untrusted_since.get_or_insert(now);
-            }
-            Some(_) => {
-                it.untrusted_since.get_or_insert(now);
+            // In the middle of a message, and after the end, there is nothing to complain about.
+            Some(Distrust::SnapshotPartial | Distrust::Resolved) => {}
+            Some(why) => {
+                // The feed subscribes by itself, at first and when its socket is back.
+                let comes_by_itself = matches!(why, Distrust::NoSnapshot | Distrust::Gap(GapReason::Disconnected));
+                if why != Distrust::NoSnapshot {
+                    it.untrusted_since.get_or_insert(now);
+                }
+                let waited = now.since(*it.waiting_since.get_or_insert(now));
+                if comes_by_itself && waited < SNAPSHOT_WAIT_NS {
+                    return;
+                }
                 let due = it.resync_at.is_none_or(|at| now.since(at) >= RESYNC_RETRY_NS);
                 if due && out.push(Action::Resync { instrument: i }).is_ok() {
                     it.resync_at = Some(now);
@@ -499,7 +514,7 @@ impl Desk {
     pub(super) fn digest(&self, h: &mut StateHasher) {
         for i in &self.instruments {
             i.book.digest(h);
-            h.debug(&(i.untrusted_since, i.resync_at));
+            h.debug(&(i.untrusted_since, i.waiting_since, i.resync_at));
         }
         h.debug(&self.mirror_bad_since);
         self.orders.digest(h);

@@ -311,6 +311,14 @@ fn a_refused_cancel_is_not_sent_again_at_once() {
 }
 
 #[test]
+fn a_first_snapshot_that_never_comes_is_asked_for() {
+    let mut desk = Desk::open();
+    let resync = Action::Resync { instrument: YES };
+    assert!(!desk.idle(1_000).contains(&resync), "a subscription brings it by itself");
+    assert!(desk.idle(11_000).contains(&resync));
+}
+
+#[test]
 fn nothing_is_decided_in_the_middle_of_a_message() {
     let mut desk = Desk::open();
     let (yes, no) = one_quote_a_side(&mut desk);
