@@ -94,7 +94,7 @@ fn what_is_wrong_is_named_with_what_is_right() {
         ("[run]\nduration = \"0s\"", "run.duration", "0", "1 to"),
         ("run = 3", "run", "3", "must be a section"),
         ("mode = \"real\"", "mode", "\"real\"", "`embedded`"),
-        ("[gateway]\nconnections = 0", "gateway.connections", "0", "1 to 16"),
+        ("[gateway]\nconnections = 0", "gateway.connections", "0", "2 to 16"),
         ("[gateway]\nconnections = -1", "gateway.connections", "-1", "must not be negative"),
         ("[topology]\ncores = \"1,1\"", "topology.cores", "\"1,1\"", "named twice"),
         ("[topology]\ncores = \"x\"", "topology.cores", "\"x\"", "0,1 or 2-5"),
