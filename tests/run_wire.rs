@@ -265,7 +265,11 @@ fn a_run_survives_a_venue_that_misbehaves_on_every_socket() {
 
     let odd = [text("{"), text(r#"{"gameId":"none"}"#), text(nested()), text("7")].concat();
     let odd = Script { say: vec![(0, odd)], cut: true };
-    let sports = Tap::new(venue, [vec![odd], broken(0)].concat(), ws_frame, true);
+    // Without a word of the match nothing is quoted: the last connection brings it.
+    let running = r#"{"gameId":1,"leagueAbbreviation":"lol","homeTeam":"Yes","awayTeam":"No","status":"running",
+        "score":"000-000|0-0|Bo3","period":"1/3","live":true,"ended":false}"#;
+    let running = Script { say: vec![(0, text(running))], cut: false };
+    let sports = Tap::new(venue, [vec![odd], broken(0), vec![running]].concat(), ws_frame, true);
 
     // The first connection is the start's. Each of the next answers a few times, and then not as it should.
     let answer = |after: usize, bytes: &[u8], cut: bool| Script { say: vec![(after, bytes.to_vec())], cut };

@@ -187,7 +187,8 @@ impl Desk {
         self.cancel_all.wanted = true;
     }
 
-    /// Orders that have waited for longer than `older_ns` do not leave any more: the book that they were meant for is gone.
+    /// Orders that have waited for longer than `older_ns` do not leave any more: the book that they were meant for is
+    /// gone.
     pub(super) fn drop_places(&mut self, now: Stamp, older_ns: u64) {
         while let Some(place) = self.places.front()
             && (older_ns == 0 || self.clock.ns_between(place.popped, now.cycles) > older_ns)
