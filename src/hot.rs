@@ -138,6 +138,8 @@ pub struct HotTile {
     seq: u64,
     last_tick: Nanos,
     heard_stop: bool,
+    /// Something was handed to the gateway in this turn.
+    handed: bool,
     done: bool,
     events: [u64; 7],
     samples_lost: u64,
@@ -184,6 +186,7 @@ impl HotTile {
             seq: 0,
             last_tick: Nanos(0),
             heard_stop: false,
+            handed: false,
             done: false,
             events: [0; 7],
             samples_lost: 0,
@@ -232,7 +235,10 @@ impl HotTile {
                     return;
                 }
                 match self.ends.orders.push_keeping(Command::Place { signed, origin }, ORDERS_KEPT_FOR_CANCELS) {
-                    Ok(()) => add(&self.counters.orders_handed, 1),
+                    Ok(()) => {
+                        self.handed = true;
+                        add(&self.counters.orders_handed, 1);
+                    }
                     Err(_) => {
                         add(&self.counters.orders_refused_ring_full, 1);
                         self.own.push_back(Event::Reply(ReplyEvent::NeverSent { order }));
@@ -240,6 +246,7 @@ impl HotTile {
                 }
             }
             Action::Cancel { order, cause, .. } => {
+                self.handed = true;
                 let full = ReplyEvent::CancelUnknown { order };
                 let dry = ReplyEvent::CancelRefused { order, reason: CancelRefusal::Gone };
                 self.ask(Command::Cancel { order, cause, origin }, Some(full), Some(dry));
@@ -372,6 +379,7 @@ impl Stage for HotTile {
     }
 
     fn poll(&mut self) -> usize {
+        self.handed = false;
         let mut worked = 0;
         // What is put in by these very events waits for the next turn, so a turn is bounded.
         for _ in 0..self.own.len() {
@@ -396,7 +404,8 @@ impl Stage for HotTile {
         macro_rules! drain {
             ($ring:expr) => {
                 for _ in 0..$ring.backlog().min(BATCH) {
-                    if self.done {
+                    // What was handed over leaves before anything else is heard: on a shared thread the gateway is next.
+                    if self.done || self.handed {
                         return worked;
                     }
                     let Some(Stamped { stamp, event }) = $ring.pop() else { break };
