@@ -404,7 +404,8 @@ impl Stage for HotTile {
         macro_rules! drain {
             ($ring:expr) => {
                 for _ in 0..$ring.backlog().min(BATCH) {
-                    // What was handed over leaves before anything else is heard: on a shared thread the gateway is next.
+                    // What was handed over leaves before anything else is heard: on a shared thread the gateway is
+                    // next.
                     if self.done || self.handed {
                         return worked;
                     }
