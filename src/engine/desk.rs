@@ -97,6 +97,8 @@ pub(super) struct Desk {
     pub(super) risk: Risk,
     /// What the match feed said last, and when.
     pub(super) game: Option<(MatchEvent, Nanos)>,
+    /// When the feed first said that the match is over. It repeats itself.
+    over_since: Option<Nanos>,
     /// A match feed is configured.
     pub(super) match_feed: bool,
     /// Markets whose payout the venue is asked for, and when next.
@@ -153,6 +155,7 @@ impl Desk {
             ledger: Ledger::new(markets),
             risk: Risk::new(limits, markets),
             game: None,
+            over_since: None,
             match_feed: false,
             payout_due: vec![None; markets],
             now: Nanos::default(),
@@ -200,9 +203,9 @@ impl Desk {
 
     /// Cancels all at the venue, at most once a second: by one call for everything, which reaches what we forgot too.
     fn cancel_everything(&mut self, out: &mut Actions) {
-        if self.cancel_all_at.is_none_or(|at| self.now.since(at) >= LOOKUP_NS) {
+        let due = self.cancel_all_at.is_none_or(|at| self.now.since(at) >= LOOKUP_NS);
+        if due && out.push(Action::CancelAll).is_ok() {
             self.cancel_all_at = Some(self.now);
-            let _ = out.push(Action::CancelAll);
         }
     }
 
@@ -220,6 +223,10 @@ impl Desk {
             }
         } else if self.ledger.anomalies() > 0 || !self.ledger.balanced() {
             self.kill(KillReason::Accounts, out);
+        }
+        // An order may have ended by the stream's own word before the look-up's answer came.
+        if !self.orders.any_unverified() {
+            self.risk.set_reconciled(true);
         }
         self.look_up_stragglers(out);
         for m in self.universe.indices() {
@@ -277,8 +284,9 @@ impl Desk {
         }
         match self.ending {
             Ending::No if idle => {
-                self.ending = Ending::Counting(self.now);
-                let _ = out.push(Action::ReadCollateral);
+                if out.push(Action::ReadCollateral).is_ok() {
+                    self.ending = Ending::Counting(self.now);
+                }
             }
             Ending::No if late => self.finish(false, out),
             Ending::Counting(asked) if self.now.since(asked) >= STOP_NS => self.finish(false, out),
@@ -286,10 +294,10 @@ impl Desk {
         }
     }
 
+    /// Says that the run is over; if there is no room to say it, the next tick does.
     fn finish(&mut self, clean: bool, out: &mut Actions) {
-        if self.ending != Ending::Done {
+        if self.ending != Ending::Done && out.push(Action::Finished { clean }).is_ok() {
             self.ending = Ending::Done;
-            let _ = out.push(Action::Finished { clean });
         }
     }
 
@@ -330,7 +338,18 @@ impl Desk {
     }
 
     fn match_is_over(&self) -> bool {
-        self.game.is_some_and(|(g, _)| g.phase == MatchPhase::Finished)
+        self.over_since.is_some()
+    }
+
+    /// A match feed spoke. Back to play after the end is a correction, and believed.
+    pub(super) fn hear_match(&mut self, game: MatchEvent) {
+        self.game = Some((game, self.now));
+        if game.phase == MatchPhase::Finished {
+            self.over_since.get_or_insert(self.now);
+        } else {
+            self.over_since = None;
+        }
+        self.touch_all();
     }
 
     /// What is known of the match. A feed that has been silent for too long knows nothing.
@@ -352,13 +371,12 @@ impl Desk {
     /// Asks for payouts: of markets whose resolution could not be read, and, some time after the match, of all that
     /// said nothing, because the word of it may have been lost.
     fn ask_payouts(&mut self, out: &mut Actions) {
-        let over = self.game.filter(|(g, _)| g.phase == MatchPhase::Finished).map(|(_, at)| at);
         for m in self.universe.indices() {
             if self.ledger.payout(m).is_some() {
                 self.payout_due[m.ix()] = None;
                 continue;
             }
-            if over.is_some_and(|at| self.now.since(at) >= PAYOUT_LATE_NS) {
+            if self.over_since.is_some_and(|at| self.now.since(at) >= PAYOUT_LATE_NS) {
                 self.want_payout(m);
             }
             if self.payout_due[m.ix()].is_some_and(|due| self.now >= due)
@@ -520,7 +538,7 @@ impl Desk {
         self.orders.digest(h);
         self.ledger.digest(h);
         self.risk.digest(h);
-        h.debug(&(self.game, self.match_feed, self.now, self.run_tag, self.next_salt));
+        h.debug(&(self.game, self.over_since, self.match_feed, self.now, self.run_tag, self.next_salt));
         h.debug(&(&self.payout_due, self.stopping_since, self.ending_since, self.cancel_all_at, self.ending));
     }
 

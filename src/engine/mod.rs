@@ -103,10 +103,7 @@ impl<S: Strategy> Engine<S> {
                 desk.run_tag = *run_tag & 0x1f_ffff;
                 desk.ledger.open(*cash);
             }
-            Event::Match(e) => {
-                desk.game = Some((*e, desk.now));
-                desk.touch_all();
-            }
+            Event::Match(e) => desk.hear_match(*e),
             Event::Control(e) => desk.hear_control(*e, out),
         }
         probe.mark(Step::Book);

@@ -274,6 +274,35 @@ fn after_the_user_stream_was_down_every_order_is_asked_after_first() {
 }
 
 #[test]
+fn an_order_that_ends_by_the_streams_own_word_needs_no_other() {
+    let mut desk = Desk::open();
+    let (yes, no) = one_quote_a_side(&mut desk);
+    desk.ack(yes.hash());
+    desk.ack(no.hash());
+    desk.hear(Event::User(UserEvent::Down));
+    desk.hear(Event::User(UserEvent::Up));
+    for order in [yes.hash(), no.hash()] {
+        desk.hear(Event::User(UserEvent::Order { order, change: OrderChange::Cancelled, matched: None }));
+    }
+    desk.idle(100);
+    assert_eq!(desk.core.closed(), None);
+}
+
+#[test]
+fn a_payout_that_nobody_tells_is_asked_for_some_time_after_the_match() {
+    let mut desk = Desk::open();
+    let over = Event::Match(MatchEvent { phase: MatchPhase::Finished, map: 3, score: [2, 1] });
+    let ask = Action::AskPayout { market: M };
+    // The feed repeats itself; that is no new end.
+    for _ in 0..3 {
+        desk.hear(over);
+        assert!(!desk.idle(18_000).contains(&ask));
+    }
+    desk.hear(over);
+    assert!(desk.idle(18_000).contains(&ask));
+}
+
+#[test]
 fn a_fill_that_the_stream_never_told_stops_everything() {
     let mut desk = Desk::open();
     let (yes, _) = one_quote_a_side(&mut desk);
