@@ -283,10 +283,8 @@ impl Desk {
             self.cancel_everything(out);
         }
         match self.ending {
-            Ending::No if idle => {
-                if out.push(Action::ReadCollateral).is_ok() {
-                    self.ending = Ending::Counting(self.now);
-                }
+            Ending::No if idle && out.push(Action::ReadCollateral).is_ok() => {
+                self.ending = Ending::Counting(self.now);
             }
             Ending::No if late => self.finish(false, out),
             Ending::Counting(asked) if self.now.since(asked) >= STOP_NS => self.finish(false, out),
