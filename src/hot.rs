@@ -43,7 +43,7 @@ const HASH_EVERY: u64 = 65_536;
 const RESYNC_OWED_MAX: usize = 1_024;
 
 /// The kinds of events, as the summary names them.
-pub const EVENT_KINDS: [&str; 7] = ["start", "tick", "market", "user", "reply", "match", "control"];
+pub const EVENT_KINDS: [&str; 8] = ["start", "recovered", "tick", "market", "user", "reply", "match", "control"];
 
 /// What others may know of the engine while it runs, and all of it once it ended.
 #[derive(Debug, Default)]
@@ -66,7 +66,7 @@ pub struct Outcome {
     /// The state's hash after it.
     pub state_hash: u64,
     /// Events by kind, as [`EVENT_KINDS`].
-    pub events: [u64; 7],
+    pub events: [u64; 8],
     /// True if nothing was left behind.
     pub clean: bool,
 }
@@ -138,10 +138,12 @@ pub struct HotTile {
     seq: u64,
     last_tick: Nanos,
     heard_stop: bool,
+    /// The kill switch is on, and the gateway was told.
+    orders_off: bool,
     /// Something was handed to the gateway in this turn.
     handed: bool,
     done: bool,
-    events: [u64; 7],
+    events: [u64; 8],
     samples_lost: u64,
 }
 
@@ -186,9 +188,10 @@ impl HotTile {
             seq: 0,
             last_tick: Nanos(0),
             heard_stop: false,
+            orders_off: false,
             handed: false,
             done: false,
-            events: [0; 7],
+            events: [0; 8],
             samples_lost: 0,
         }
     }
@@ -208,6 +211,11 @@ impl HotTile {
         let Marks { spans, hash: (hash_ns, hashes), .. } = marks;
         for (what, ns) in spans {
             self.sample(what, ns);
+        }
+        let killed = self.engine.killed().is_some();
+        if killed != self.orders_off {
+            self.orders_off = killed;
+            self.control.set_orders_off(killed);
         }
 
         for n in 0..self.actions.len() {
@@ -260,7 +268,11 @@ impl HotTile {
                 self.ask(Command::Lookup { order }, None, Some(dry));
             }
             // Asked again by the engine on its timer.
-            Action::AskPayout { market } => self.ask(Command::AskPayout { market }, None, None),
+            Action::AskMarket { market } => self.ask(Command::AskMarket { market }, None, None),
+            // One that does not fit is asked for again; in a dry run there is nothing to be reconciled.
+            Action::Reconcile { round, trades_since } => {
+                self.ask(Command::Reconcile { round, trades_since }, None, None);
+            }
             Action::Merge { market, qty } => {
                 let failed = ReplyEvent::MergeFailed { market, qty };
                 self.ask(Command::Merge { market, qty }, Some(failed), Some(failed));
@@ -428,6 +440,7 @@ impl Stage for HotTile {
         if self.done {
             return;
         }
+        self.control.beat(now.cycles);
         self.clock.follow_system();
         self.pay_debts();
         if self.seq > 0 && now.wall.since(self.last_tick) >= TICK_AFTER_NS {
@@ -448,12 +461,13 @@ impl Stage for HotTile {
 const fn kind_of(event: &Event) -> (usize, Origin) {
     match event {
         Event::Start { .. } => (0, Origin::Clock),
-        Event::Tick => (1, Origin::Clock),
-        Event::Market(_) => (2, Origin::Venue),
-        Event::User(_) => (3, Origin::Venue),
-        Event::Reply(_) => (4, Origin::Venue),
-        Event::Match(_) => (5, Origin::Match),
-        Event::Control(_) => (6, Origin::Clock),
+        Event::Recovered(_) => (1, Origin::Clock),
+        Event::Tick => (2, Origin::Clock),
+        Event::Market(_) => (3, Origin::Venue),
+        Event::User(_) => (4, Origin::Venue),
+        Event::Reply(_) => (5, Origin::Venue),
+        Event::Match(_) => (6, Origin::Match),
+        Event::Control(_) => (7, Origin::Clock),
     }
 }
 

@@ -234,8 +234,18 @@ impl Twin {
 
 /// Name of a recorded action, by its encoding's first byte: the variants of `engine::Action` in order.
 fn kind(bytes: &[u8]) -> &'static str {
-    const KINDS: [&str; 9] =
-        ["Place", "Cancel", "CancelAll", "Lookup", "AskPayout", "Merge", "ReadCollateral", "Resync", "Finished"];
+    const KINDS: [&str; 10] = [
+        "Place",
+        "Cancel",
+        "CancelAll",
+        "Lookup",
+        "AskMarket",
+        "Merge",
+        "ReadCollateral",
+        "Reconcile",
+        "Resync",
+        "Finished",
+    ];
     bytes.first().and_then(|b| KINDS.get(usize::from(*b))).copied().unwrap_or("an unknown action")
 }
 

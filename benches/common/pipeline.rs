@@ -241,7 +241,10 @@ impl Pipeline {
                 }
                 Command::Merge { market, qty } => leaving.push(Leaving::Merge(market, qty)),
                 Command::Lookup { order } => leaving.push(Leaving::Lookup(order)),
-                Command::CancelAll | Command::ReadCollateral | Command::AskPayout { .. } => {
+                Command::CancelAll
+                | Command::ReadCollateral
+                | Command::AskMarket { .. }
+                | Command::Reconcile { .. } => {
                     leaving.push(Leaving::Unexpected);
                 }
             }

@@ -20,25 +20,17 @@ use crate::{
 /// Orders and trades that are remembered, to label and count each fill once.
 const REMEMBERED: usize = 65_536;
 /// Kinds of events, in the order of [`Flow::events`].
-pub const EVENT_KINDS: [&str; 7] = ["start", "tick", "market", "user", "reply", "match", "control"];
+pub use crate::hot::EVENT_KINDS;
 /// Strategies, in the order of the second index of [`Flow::placed`] and [`Flow::filled`].
 pub const STRATEGIES: [StrategyId; 2] = [StrategyId::Pair, StrategyId::Manual];
 /// Sides, in the order of the first index.
 pub const SIDES: [Side; 2] = [Side::Buy, Side::Sell];
-/// Reasons for the kill switch, in the order of [`Flow::kills`].
-pub const KILL_REASONS: [(KillReason, &str); 5] = [
-    (KillReason::Manual, "manual"),
-    (KillReason::DailyLoss, "daily_loss"),
-    (KillReason::Rejects, "rejects"),
-    (KillReason::Accounts, "accounts"),
-    (KillReason::TileFailed, "tile_failed"),
-];
 
 /// Counts over the records seen so far.
 #[derive(Clone, Debug, Default)]
 pub struct Flow {
     /// Events by kind.
-    pub events: [u64; 7],
+    pub events: [u64; 8],
     /// Actions.
     pub actions: u64,
     /// Records that did not reach us.
@@ -47,8 +39,8 @@ pub struct Flow {
     pub placed: [[u64; 2]; 2],
     /// Fills, by side and strategy.
     pub filled: [[u64; 2]; 2],
-    /// Kill switch, by reason.
-    pub kills: [u64; 5],
+    /// Kill switch, by reason, as [`KillReason::ALL`].
+    pub kills: [u64; KillReason::ALL.len()],
     /// Where the match is, by its feed.
     pub state_of_match: Option<MatchEvent>,
     /// The user channel is connected.
@@ -82,11 +74,12 @@ impl Flow {
     fn event(&mut self, event: &Event) {
         let kind = match event {
             Event::Start { .. } => 0,
-            Event::Tick => 1,
-            Event::Market(_) => 2,
+            Event::Recovered(_) => 1,
+            Event::Tick => 2,
+            Event::Market(_) => 3,
             Event::User(user) => {
                 self.user(user);
-                3
+                4
             }
             Event::Reply(reply) => {
                 match reply {
@@ -94,19 +87,19 @@ impl Flow {
                     ReplyEvent::GatewayDown => self.gateway_up = false,
                     _ => {}
                 }
-                4
+                5
             }
             Event::Match(state) => {
                 self.state_of_match = Some(*state);
-                5
+                6
             }
             Event::Control(control) => {
                 if let ControlEvent::Kill(reason) = control
-                    && let Some(n) = KILL_REASONS.iter().position(|(r, _)| r == reason)
+                    && let Some(n) = KillReason::ALL.iter().position(|r| r == reason)
                 {
                     self.kills[n] += 1;
                 }
-                6
+                7
             }
         };
         self.events[kind] += 1;
@@ -208,7 +201,7 @@ mod tests {
         see(&mut flow, trade(1, 2, TradeStatus::Matched));
         see(&mut flow, trade(2, 2, TradeStatus::Failed));
         assert_eq!(flow.filled, [[0, 0], [0, 2]]);
-        assert_eq!(flow.events[3], 5);
+        assert_eq!(flow.events[4], 5);
     }
 
     #[test]
@@ -224,7 +217,8 @@ mod tests {
         see(&mut flow, Event::Match(state));
         assert_eq!(flow.state_of_match, Some(state));
         see(&mut flow, Event::Control(ControlEvent::Kill(KillReason::Rejects)));
-        assert_eq!(flow.kills, [0, 0, 1, 0, 0]);
+        assert_eq!(flow.kills[KillReason::Rejects as usize], 1);
+        assert_eq!(flow.kills.iter().sum::<u64>(), 1);
     }
 
     #[test]

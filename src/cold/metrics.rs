@@ -6,12 +6,15 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::{
-    flow::{Flow, KILL_REASONS, SIDES, STRATEGIES},
+    flow::{Flow, SIDES, STRATEGIES},
     status::Latest,
 };
-use crate::stage::{
-    latency::{Latency, Sample},
-    ring::RingStats,
+use crate::{
+    stage::{
+        latency::{Latency, Sample},
+        ring::RingStats,
+    },
+    types::event::KillReason,
 };
 
 /// The longest latency that is told apart from longer ones.
@@ -135,7 +138,7 @@ pub fn prometheus(view: &View<'_>) -> String {
         p.line("events_total", &[("kind", kind)], n);
     }
     p.family("kill_switch_triggers_total", "counter", "Times that the kill switch was thrown.");
-    for ((_, reason), n) in KILL_REASONS.iter().zip(view.flow.kills) {
+    for (reason, n) in KillReason::ALL.map(KillReason::as_str).iter().zip(view.flow.kills) {
         // The engine throws it by itself too; that shows in its own numbers, not in an event.
         let own = view.status.is_some_and(|s| s.brief.kill_switch == Some(*reason));
         p.line("kill_switch_triggers_total", &[("reason", reason)], n.max(u64::from(own)));

@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 use super::risk::Approved;
-use crate::types::{InstrumentIx, MarketIx, OrderHash, Qty, Stamp};
+use crate::types::{InstrumentIx, MarketIx, Nanos, OrderHash, Qty, Stamp};
 
 /// What the engine asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -30,8 +30,8 @@ pub enum Action {
         /// Which.
         order: OrderHash,
     },
-    /// Ask the venue what a market pays.
-    AskPayout {
+    /// Ask the venue for its page of a market: what it pays, whether it takes orders, when its game starts.
+    AskMarket {
         /// Which market.
         market: MarketIx,
     },
@@ -44,6 +44,13 @@ pub enum Action {
     },
     /// Ask the venue how much collateral we have.
     ReadCollateral,
+    /// Read everything that the venue knows of us: open orders, trades, balances, positions.
+    Reconcile {
+        /// Counts the readings; its events carry it.
+        round: u32,
+        /// Trades matched since then are read; zero for all.
+        trades_since: Nanos,
+    },
     /// Get a fresh snapshot of one book.
     Resync {
         /// Whose.

@@ -4,7 +4,7 @@ use super::{
     Action, Actions, MARKETS_MAX, Probe, Report, Step,
     book::{Book, Distrust},
     digest::StateHasher,
-    kill_name,
+    gate::Closed,
     orders::{self, Input, Orders},
     position::Ledger,
     report,
@@ -178,7 +178,7 @@ impl Desk {
     pub(super) fn hear_control(&mut self, event: ControlEvent, out: &mut Actions) {
         match event {
             ControlEvent::Stop => {
-                self.risk.stop();
+                self.risk.set(Closed::Stopping, true);
                 self.stopping_since.get_or_insert(self.now);
                 self.cancel_everything(out);
             }
@@ -187,8 +187,10 @@ impl Desk {
             ControlEvent::Resume(m) if m.ix() < self.universe.markets.len() => self.risk.set_halted(m, false),
             // A market that does not exist cannot be halted: the admin interface says so before it gets here.
             ControlEvent::Halt(_) | ControlEvent::Resume(_) => {}
-            ControlEvent::JournalDown => self.risk.set_journal(false),
-            ControlEvent::JournalUp => self.risk.set_journal(true),
+            ControlEvent::JournalDown => self.risk.set(Closed::JournalDown, true),
+            ControlEvent::JournalUp => self.risk.set(Closed::JournalDown, false),
+            ControlEvent::ResetKill => self.risk.reset_kill(),
+            ControlEvent::CancelAll => self.cancel_everything(out),
         }
         self.touch_all();
     }
@@ -226,7 +228,7 @@ impl Desk {
         }
         // An order may have ended by the stream's own word before the look-up's answer came.
         if !self.orders.any_unverified() {
-            self.risk.set_reconciled(true);
+            self.risk.set(Closed::NotReconciled, false);
         }
         self.look_up_stragglers(out);
         for m in self.universe.indices() {
@@ -244,7 +246,7 @@ impl Desk {
         let mut due: heapless::Vec<OrderHash, 16> = heapless::Vec::new();
         for o in self.orders.all_working() {
             let patience = match o.state {
-                _ if o.unverified && self.risk.closed() != Some(Refusal::UserStreamDown) => 0,
+                _ if o.unverified && !self.risk.has(Closed::UserStreamDown) => 0,
                 OrderState::Unknown => 0,
                 OrderState::CancelPending => 2_000_000_000,
                 OrderState::Created | OrderState::Sent => 3_000_000_000,
@@ -378,7 +380,7 @@ impl Desk {
                 self.want_payout(m);
             }
             if self.payout_due[m.ix()].is_some_and(|due| self.now >= due)
-                && out.push(Action::AskPayout { market: m }).is_ok()
+                && out.push(Action::AskMarket { market: m }).is_ok()
             {
                 self.payout_due[m.ix()] = Some(self.now.plus(PAYOUT_RETRY_NS));
             }
@@ -549,6 +551,7 @@ impl Desk {
     pub(super) fn brief(&self) -> report::Brief {
         report::Brief {
             admitting: self.risk.closed().is_none(),
+            gate: self.risk.gate(),
             orders: report::Orders {
                 unresolved: self.orders.unresolved() as u64,
                 open: self.orders.open() as u64,
@@ -565,7 +568,7 @@ impl Desk {
                     .map(|i| i.untrusted_ns + i.untrusted_since.map_or(0, |s| self.now.since(s)))
                     .sum(),
             },
-            kill_switch: self.risk.killed().map(kill_name),
+            kill_switch: self.risk.killed().map(KillReason::as_str),
         }
     }
 

@@ -4,12 +4,16 @@ use super::{
     Actions,
     book::Distrust,
     desk::Desk,
+    gate::Closed,
     orders::{Input, Order},
     position::Booked,
 };
 use crate::types::{
     InstrumentIx, MarketIx, OrderHash, Qty, Side,
-    event::{CancelRefusal, KillReason, MarketEvent, OrderChange, Payout, RejectReason, ReplyEvent, UserEvent},
+    event::{
+        CancelRefusal, KillReason, MarketEvent, OrderChange, Payout, RecoveredEvent, RejectReason, ReplyEvent,
+        UserEvent, VenueMode,
+    },
     order::OrderState,
 };
 
@@ -106,12 +110,12 @@ impl Desk {
     pub(super) fn hear_user(&mut self, event: &UserEvent) -> Option<NewFill> {
         match *event {
             UserEvent::Up => {
-                self.risk.set_user(true);
-                self.risk.set_reconciled(!self.orders.any_unverified());
+                self.risk.set(Closed::UserStreamDown, false);
+                self.risk.set(Closed::NotReconciled, self.orders.any_unverified());
             }
             // What happens to our orders meanwhile is not replayed: each is asked after before anything new is placed.
             UserEvent::Down => {
-                self.risk.set_user(false);
+                self.risk.set(Closed::UserStreamDown, true);
                 self.orders.distrust_all();
                 self.touch_all();
             }
@@ -191,11 +195,14 @@ impl Desk {
                 self.order_input(&order, Input::CancelRefused(CancelRefusal::Other));
             }
             ReplyEvent::OrderStatus { order, live, matched } => self.looked_up(&order, live, matched, out),
-            ReplyEvent::Payout { market, payout } => {
-                if let Some(payout) = payout {
+            ReplyEvent::Market { market, facts } => {
+                if let Some(payout) = facts.payout {
                     self.resolve(market, payout);
                 }
             }
+            ReplyEvent::Mode { mode, .. } => self.hear_mode(mode),
+            ReplyEvent::Heartbeat { healthy } => self.risk.set(Closed::HeartbeatUnhealthy, !healthy),
+            ReplyEvent::ClockAhead { .. } | ReplyEvent::Breaker { .. } | ReplyEvent::Read(_) => {}
             ReplyEvent::Merged { market, qty } if market.ix() < self.universe.markets.len() => {
                 self.ledger.merged(market, qty);
             }
@@ -205,13 +212,33 @@ impl Desk {
             ReplyEvent::Merged { .. } | ReplyEvent::MergeFailed { .. } => {}
             ReplyEvent::Collateral { cash } => self.count_collateral(cash, out),
             ReplyEvent::GatewayUp => {
-                self.risk.set_gateway(true);
+                self.risk.set(Closed::GatewayDown, false);
                 self.touch_all();
             }
             ReplyEvent::GatewayDown => {
-                self.risk.set_gateway(false);
+                self.risk.set(Closed::GatewayDown, true);
                 self.touch_all();
             }
+        }
+    }
+
+    /// The venue said which orders it takes.
+    fn hear_mode(&mut self, mode: VenueMode) {
+        for (condition, when) in [
+            (Closed::VenueRestarting, VenueMode::Restarting),
+            (Closed::VenueDisabled, VenueMode::Disabled),
+            (Closed::VenueCancelOnly, VenueMode::CancelOnly),
+            (Closed::VenuePostOnly, VenueMode::PostOnly),
+        ] {
+            self.risk.set(condition, mode == when);
+        }
+        self.touch_all();
+    }
+
+    /// What earlier runs left.
+    pub(super) fn hear_recovered(&mut self, event: &RecoveredEvent) {
+        if let RecoveredEvent::Killed(why) = event {
+            self.risk.kill(*why);
         }
     }
 
@@ -225,7 +252,7 @@ impl Desk {
             if matched.is_some_and(|m| m > filled + Qty::DUST) {
                 self.kill(KillReason::Accounts, out);
             }
-            self.risk.set_reconciled(!self.orders.any_unverified());
+            self.risk.set(Closed::NotReconciled, self.orders.any_unverified());
             self.touch_all();
         }
         if live {

@@ -7,6 +7,7 @@ pub mod action;
 pub mod book;
 mod desk;
 pub mod digest;
+pub mod gate;
 mod hear;
 pub mod orders;
 mod params;
@@ -103,6 +104,7 @@ impl<S: Strategy> Engine<S> {
                 desk.run_tag = *run_tag & 0x1f_ffff;
                 desk.ledger.open(*cash);
             }
+            Event::Recovered(e) => desk.hear_recovered(e),
             Event::Match(e) => desk.hear_match(*e),
             Event::Control(e) => desk.hear_control(*e, out),
         }
@@ -167,6 +169,12 @@ impl<S: Strategy> Engine<S> {
         self.desk.risk.closed()
     }
 
+    /// Why the kill switch is on, if it is.
+    #[inline]
+    pub fn killed(&self) -> Option<KillReason> {
+        self.desk.risk.killed()
+    }
+
     /// One token's book.
     pub fn book(&self, i: InstrumentIx) -> &Book {
         &self.desk.instruments[i.ix()].book
@@ -206,16 +214,5 @@ impl<S: Strategy> Engine<S> {
 
     pub(crate) fn flip_breaker(&mut self, m: MarketIx) {
         self.desk.risk.rejected(m, self.desk.now);
-    }
-}
-
-/// Snake-case name of a kill reason.
-pub const fn kill_name(why: KillReason) -> &'static str {
-    match why {
-        KillReason::Manual => "manual",
-        KillReason::DailyLoss => "daily_loss",
-        KillReason::Rejects => "rejects",
-        KillReason::Accounts => "accounts",
-        KillReason::TileFailed => "tile_failed",
     }
 }

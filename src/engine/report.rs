@@ -30,6 +30,8 @@ pub struct Report {
 pub struct Brief {
     /// New orders are admitted.
     pub admitting: bool,
+    /// Why not, condition by condition.
+    pub gate: super::gate::Gate,
     /// Orders.
     pub orders: Orders,
     /// Fills.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     digest::StateHasher,
+    gate::{Closed, Gate},
     orders::{Order, Orders},
     position::Ledger,
     trading::TradingState,
@@ -118,8 +119,22 @@ pub enum Refusal {
     NotReconciled,
     /// No connection for orders is up.
     GatewayDown,
+    /// The dead man's switch at the venue is not fed.
+    HeartbeatUnhealthy,
+    /// Our clock and the venue's differ by too much.
+    ClockOff,
     /// The journal does not keep up.
     JournalDown,
+    /// The venue's engine restarts.
+    VenueRestarting,
+    /// The venue takes nothing.
+    VenueDisabled,
+    /// The venue takes cancels only.
+    VenueCancelOnly,
+    /// The venue takes post-only orders only, and this is none.
+    VenuePostOnly,
+    /// A breaker that orders need is open.
+    BreakerOpen,
     /// The book cannot be trusted.
     BookUntrusted,
     /// The market is halted, by hand or by its breaker.
@@ -154,13 +169,20 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 28] = [
         Self::KillSwitch,
         Self::Stopping,
         Self::UserStreamDown,
         Self::NotReconciled,
         Self::GatewayDown,
+        Self::HeartbeatUnhealthy,
+        Self::ClockOff,
         Self::JournalDown,
+        Self::VenueRestarting,
+        Self::VenueDisabled,
+        Self::VenueCancelOnly,
+        Self::VenuePostOnly,
+        Self::BreakerOpen,
         Self::BookUntrusted,
         Self::MarketHalted,
         Self::State,
@@ -186,7 +208,14 @@ impl Refusal {
             Self::UserStreamDown => "user_stream_down",
             Self::NotReconciled => "not_reconciled",
             Self::GatewayDown => "gateway_down",
+            Self::HeartbeatUnhealthy => "heartbeat_unhealthy",
+            Self::ClockOff => "clock_off",
             Self::JournalDown => "journal_down",
+            Self::VenueRestarting => "venue_restarting",
+            Self::VenueDisabled => "venue_disabled",
+            Self::VenueCancelOnly => "venue_cancel_only",
+            Self::VenuePostOnly => "venue_post_only",
+            Self::BreakerOpen => "breaker_open",
             Self::BookUntrusted => "book_untrusted",
             Self::MarketHalted => "market_halted",
             Self::State => "state",
@@ -309,11 +338,7 @@ struct Breaker {
 pub struct Risk {
     limits: Limits,
     kill: Option<KillReason>,
-    stopping: bool,
-    user_up: bool,
-    reconciled: bool,
-    gateway_up: bool,
-    journal_up: bool,
+    gate: Gate,
     breakers: Vec<Breaker>,
     /// Token bucket in millionths of an order.
     bucket: u64,
@@ -322,17 +347,16 @@ pub struct Risk {
 }
 
 impl Risk {
-    /// Everything closed but the journal: streams report themselves when they are up.
+    /// Closed until the streams report themselves.
     pub fn new(limits: Limits, markets: usize) -> Self {
         let bucket = u64::from(limits.orders_per_s) * 1_000_000;
+        let mut gate = Gate::default();
+        gate.set(Closed::UserStreamDown, true);
+        gate.set(Closed::GatewayDown, true);
         Self {
             limits,
             kill: None,
-            stopping: false,
-            user_up: false,
-            reconciled: true,
-            gateway_up: false,
-            journal_up: true,
+            gate,
             breakers: vec![Breaker::default(); markets],
             bucket,
             bucket_at: Nanos::default(),
@@ -343,6 +367,13 @@ impl Risk {
     /// Trips the kill switch. The first reason stays.
     pub fn kill(&mut self, why: KillReason) {
         self.kill.get_or_insert(why);
+        self.gate.set(Closed::KillSwitch, true);
+    }
+
+    /// Lifts the kill switch.
+    pub fn reset_kill(&mut self) {
+        self.kill = None;
+        self.gate.set(Closed::KillSwitch, false);
     }
 
     /// Why the kill switch is on.
@@ -350,34 +381,25 @@ impl Risk {
         self.kill
     }
 
-    /// No more orders in this run.
-    pub fn stop(&mut self) {
-        self.stopping = true;
+    /// A condition of the gate begins to hold, or ends.
+    pub fn set(&mut self, condition: Closed, holds: bool) {
+        debug_assert!(condition != Closed::KillSwitch, "it has its own methods: the reason goes with it");
+        self.gate.set(condition, holds);
     }
 
-    /// True after `stop`.
+    /// True while a condition of the gate holds.
+    pub fn has(&self, condition: Closed) -> bool {
+        self.gate.has(condition)
+    }
+
+    /// Every condition.
+    pub fn gate(&self) -> Gate {
+        self.gate
+    }
+
+    /// True after a stop was asked for.
     pub fn stopping(&self) -> bool {
-        self.stopping
-    }
-
-    /// The user stream came or went.
-    pub fn set_user(&mut self, up: bool) {
-        self.user_up = up;
-    }
-
-    /// Every order's fate is known again, or not.
-    pub fn set_reconciled(&mut self, yes: bool) {
-        self.reconciled = yes;
-    }
-
-    /// Connections for orders came or went.
-    pub fn set_gateway(&mut self, up: bool) {
-        self.gateway_up = up;
-    }
-
-    /// The journal keeps up, or does not.
-    pub fn set_journal(&mut self, up: bool) {
-        self.journal_up = up;
+        self.gate.has(Closed::Stopping)
     }
 
     /// Halts or resumes one market.
@@ -415,21 +437,7 @@ impl Risk {
 
     /// Why no order at all is admitted now.
     pub fn closed(&self) -> Option<Refusal> {
-        if self.kill.is_some() {
-            Some(Refusal::KillSwitch)
-        } else if self.stopping {
-            Some(Refusal::Stopping)
-        } else if !self.user_up {
-            Some(Refusal::UserStreamDown)
-        } else if !self.reconciled {
-            Some(Refusal::NotReconciled)
-        } else if !self.gateway_up {
-            Some(Refusal::GatewayDown)
-        } else if !self.journal_up {
-            Some(Refusal::JournalDown)
-        } else {
-            None
-        }
+        self.gate.refuses(true)
     }
 
     /// Checks one intent. A refusal is counted. Tens of nanoseconds, no allocation.
@@ -446,7 +454,7 @@ impl Risk {
         let market = intent.instrument.market();
         let spec = &f.specs[market.ix()];
         let refuse_if = |bad: bool, why: Refusal| if bad { Err(why) } else { Ok(()) };
-        if let Some(why) = self.closed() {
+        if let Some(why) = self.gate.refuses(intent.post_only) {
             return Err(why);
         }
         refuse_if(self.halted(market, f.now), Refusal::MarketHalted)?;
@@ -531,7 +539,8 @@ impl Risk {
 
     /// Every switch, breaker and counter that decides, into the state hash.
     pub(super) fn digest(&self, h: &mut StateHasher) {
-        h.debug(&(self.kill, self.stopping, self.user_up, self.reconciled, self.gateway_up, self.journal_up));
+        h.debug(&self.kill);
+        h.u64(u64::from(self.gate.bits()));
         h.u64(self.bucket);
         h.u64(self.bucket_at.0);
         for b in &self.breakers {

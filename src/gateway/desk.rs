@@ -18,7 +18,10 @@ use crate::{
         ring::Tx,
     },
     sys::tsc::Clock,
-    types::{Cycles, Event, MarketIx, Nanos, OrderHash, Stamp, Stamped, event::ReplyEvent},
+    types::{
+        Cycles, Event, MarketIx, Nanos, OrderHash, Stamp, Stamped,
+        event::{ReadEvent, ReplyEvent},
+    },
     wire::reply::ReplyParser,
 };
 
@@ -168,10 +171,15 @@ impl Desk {
                 self.balance_update.wanted = true;
                 self.collateral.wanted = true;
             }
-            Command::AskPayout { market } => {
+            Command::AskMarket { market } => {
                 if self.payouts.len() < LOOKUPS_MAX && !self.payouts.contains(&market) {
                     self.payouts.push_back(market);
                 }
+            }
+            // Not read yet: an answer that is not whole is none.
+            Command::Reconcile { round, .. } => {
+                self.reply(now, ReplyEvent::Read(ReadEvent::Begin { round }));
+                self.reply(now, ReplyEvent::Read(ReadEvent::End { round, complete: false }));
             }
             Command::Merge { market, qty } => {
                 if !self.merger.as_mut().is_some_and(|merger| merger.begin(market, qty)) {
@@ -284,8 +292,8 @@ impl Desk {
             }
             // The engine asks again until it knows.
             Asked::Payout(market) => {
-                if let Some(payout) = recv::payout(&ended) {
-                    out(ReplyEvent::Payout { market: *market, payout: Some(payout) });
+                if let Some(facts) = recv::market(&ended) {
+                    out(ReplyEvent::Market { market: *market, facts });
                 }
             }
             Asked::Heartbeat => self.heartbeat.answered(recv::heartbeat(&ended), now),

@@ -14,7 +14,7 @@ pub use tile::{GatewayConfig, GatewayEnds, GatewayTile};
 
 use crate::{
     engine::Signed,
-    types::{MarketIx, OrderHash, Qty, Stamp},
+    types::{MarketIx, Nanos, OrderHash, Qty, Stamp},
 };
 
 /// What the hot tile asks of the gateway.
@@ -46,10 +46,17 @@ pub enum Command {
     },
     /// Ask how much collateral we have.
     ReadCollateral,
-    /// Ask what a market pays.
-    AskPayout {
+    /// Ask for a market's page.
+    AskMarket {
         /// Which.
         market: MarketIx,
+    },
+    /// Read everything that the venue knows of us.
+    Reconcile {
+        /// Its number.
+        round: u32,
+        /// Trades matched since then are read; zero for all.
+        trades_since: Nanos,
     },
     /// Turn complete sets into collateral.
     Merge {

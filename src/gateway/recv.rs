@@ -12,7 +12,7 @@ use crate::{
     stage::conn::Left,
     types::{
         OrderHash, Usdc,
-        event::{OrderChange, Payout, ReplyEvent},
+        event::{MarketFacts, OrderChange, ReplyEvent},
     },
     wire::{
         listing,
@@ -114,12 +114,20 @@ pub fn lookup(order: OrderHash, ended: &Ended<'_>) -> Option<ReplyEvent> {
     }
 }
 
-/// What a market pays; `None` while its page does not say, or if the answer was not clean.
-pub fn payout(ended: &Ended<'_>) -> Option<Payout> {
+/// What a market's page says; `None` if the answer was not clean.
+pub fn market(ended: &Ended<'_>) -> Option<MarketFacts> {
     match ended {
         Ended::Answered(response) if response.status == 200 => {
             let listing = listing::clob_market(response.body).ok()?;
-            listing.payout.filter(|_| listing.closed == Some(true))
+            let closed = listing.closed == Some(true);
+            Some(MarketFacts {
+                accepting: listing.accepting != Some(false),
+                closed,
+                game_start: listing.game_start,
+                hold_ms: listing.hold_ms.unwrap_or(0),
+                tick: listing.tick,
+                payout: listing.payout.filter(|_| closed),
+            })
         }
         _ => None,
     }

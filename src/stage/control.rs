@@ -2,8 +2,10 @@
 
 use std::sync::{
     Mutex, PoisonError,
-    atomic::{AtomicBool, AtomicU8, Ordering},
+    atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
 };
+
+use crate::types::Cycles;
 
 /// The run goes on.
 const RUNNING: u8 = 0;
@@ -20,6 +22,8 @@ const UNCLEAN: u8 = 2;
 pub struct Control {
     stop: AtomicBool,
     phase: AtomicU8,
+    orders_off: AtomicBool,
+    hot_beat: AtomicU64,
     failures: Mutex<Vec<String>>,
 }
 
@@ -33,6 +37,29 @@ impl Control {
     #[inline]
     pub fn stop_requested(&self) -> bool {
         self.stop.load(Ordering::Acquire)
+    }
+
+    /// The kill switch was sequenced, or lifted. The hot tile says so before anything that follows it, the gateway looks
+    /// last before it writes an order: none leaves that was approved before and not written yet.
+    pub fn set_orders_off(&self, off: bool) {
+        self.orders_off.store(off, Ordering::SeqCst);
+    }
+
+    /// True while no order may be written.
+    #[inline]
+    pub fn orders_off(&self) -> bool {
+        self.orders_off.load(Ordering::SeqCst)
+    }
+
+    /// The hot tile's sign of life, at each of its turns of housekeeping. The gateway feeds the venue's dead man's
+    /// switch only while it advances.
+    pub fn beat(&self, now: Cycles) {
+        self.hot_beat.store(now.0, Ordering::Relaxed);
+    }
+
+    /// The last sign of life; zero before the first.
+    pub fn last_beat(&self) -> Cycles {
+        Cycles(self.hot_beat.load(Ordering::Relaxed))
     }
 
     /// Ends the run: every tile winds down. Everything written to rings before is visible to whoever sees this. The

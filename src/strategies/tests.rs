@@ -7,8 +7,8 @@ use crate::{
         Account, Address, ConditionId, Event, InstrumentIx, MarketIx, MarketSpec, Nanos, OrderHash, Price, Qty,
         Sequenced, Side, Stamp, TickSize, TokenId, TradeKey, Universe, Usdc,
         event::{
-            AckStatus, BookSide, ControlEvent, GapReason, MarketEvent, MatchEvent, MatchPhase, OrderChange, Payout,
-            ReplyEvent, TradeStatus, UserEvent,
+            AckStatus, BookSide, ControlEvent, GapReason, MarketEvent, MarketFacts, MatchEvent, MatchPhase,
+            OrderChange, Payout, ReplyEvent, TradeStatus, UserEvent,
         },
         fees::FeeSchedule,
         market::{Exchange, MarketKind, SignatureType},
@@ -292,7 +292,7 @@ fn an_order_that_ends_by_the_streams_own_word_needs_no_other() {
 fn a_payout_that_nobody_tells_is_asked_for_some_time_after_the_match() {
     let mut desk = Desk::open();
     let over = Event::Match(MatchEvent { phase: MatchPhase::Finished, map: 3, score: [2, 1] });
-    let ask = Action::AskPayout { market: M };
+    let ask = Action::AskMarket { market: M };
     // The feed repeats itself; that is no new end.
     for _ in 0..3 {
         desk.hear(over);
@@ -319,10 +319,13 @@ fn a_fill_that_the_stream_never_told_stops_everything() {
 fn a_resolution_that_cannot_be_read_is_asked_after() {
     let mut desk = Desk::open();
     desk.market(MarketEvent::ResolvedUnclear { market: M });
-    assert!(desk.idle(100).contains(&Action::AskPayout { market: M }));
-    desk.hear(Event::Reply(ReplyEvent::Payout { market: M, payout: None }));
-    assert!(desk.idle(3_000).contains(&Action::AskPayout { market: M }));
-    desk.hear(Event::Reply(ReplyEvent::Payout { market: M, payout: Some(Payout::Half) }));
+    assert!(desk.idle(100).contains(&Action::AskMarket { market: M }));
+    desk.hear(Event::Reply(ReplyEvent::Market { market: M, facts: MarketFacts::default() }));
+    assert!(desk.idle(3_000).contains(&Action::AskMarket { market: M }));
+    desk.hear(Event::Reply(ReplyEvent::Market {
+        market: M,
+        facts: MarketFacts { closed: true, payout: Some(Payout::Half), ..MarketFacts::default() },
+    }));
     assert_eq!(desk.core.report().markets[0].payout, Some("half"));
 }
 

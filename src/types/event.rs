@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ids::{InstrumentIx, MarketIx, OrderHash, TradeKey},
-    order::Side,
+    order::{Intent, Side},
     price::{Price, TickSize},
     qty::{Qty, Usdc},
-    time::Stamp,
+    time::{Nanos, Stamp},
 };
 
 /// An event with its place in the stream. `seq` counts from 1 without gaps.
@@ -45,6 +45,8 @@ pub enum Event {
         /// A match feed is configured: without its word, nothing counts as live play.
         match_feed: bool,
     },
+    /// What earlier runs left us with: heard after the start and before anything else.
+    Recovered(RecoveredEvent),
     /// Time passed. The hot tile makes one at least every 100 ms.
     Tick,
     /// The market channel spoke.
@@ -57,6 +59,46 @@ pub enum Event {
     Match(MatchEvent),
     /// The operator, or one of our own tiles, spoke.
     Control(ControlEvent),
+}
+
+/// What earlier runs left, by the venue's word and by our own write-ahead log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RecoveredEvent {
+    /// Shares held at the venue, those of trades that are matched and not settled included.
+    Shares {
+        /// Of which token.
+        instrument: InstrumentIx,
+        /// How many.
+        qty: Qty,
+    },
+    /// A trade of an earlier run whose settlement is not final. Its shares and cash are counted in the holdings.
+    Trade {
+        /// Which trade.
+        trade: TradeKey,
+        /// Which of our orders.
+        order: OrderHash,
+        /// The token that our order was on.
+        instrument: InstrumentIx,
+        /// Our side.
+        side: Side,
+        /// How much of our order matched.
+        qty: Qty,
+        /// Cash at the match prices, before fees.
+        notional: Usdc,
+        /// How far its settlement is.
+        status: TradeStatus,
+    },
+    /// An order that was written ahead and whose end is not known: it holds exposure until the venue resolves it.
+    Order {
+        /// Its id.
+        order: OrderHash,
+        /// What was wanted.
+        intent: Intent,
+        /// When it was approved.
+        created: Nanos,
+    },
+    /// The kill switch was on when the last run ended, and nobody has reset it.
+    Killed(KillReason),
 }
 
 /// Bid or ask: a side of a book.
@@ -184,6 +226,10 @@ pub enum GapReason {
     Overflow,
     /// Nothing arrived for too long.
     Silent,
+    /// Another witness saw the book move and this socket did not say so.
+    Frozen,
+    /// Two sockets say different things of the same book.
+    Disputed,
 }
 
 /// What one share of each outcome pays.
@@ -338,13 +384,39 @@ pub enum ReplyEvent {
         /// Total matched so far, if it said.
         matched: Option<Qty>,
     },
-    /// What a market pays, by the venue's own page of it.
-    Payout {
+    /// What the venue's own page of a market says now.
+    Market {
         /// Which market.
         market: MarketIx,
-        /// What it pays; `None` while that is not known.
-        payout: Option<Payout>,
+        /// What it says.
+        facts: MarketFacts,
     },
+    /// Which orders the venue takes now, by its answers.
+    Mode {
+        /// What it takes.
+        mode: VenueMode,
+        /// For how long, in milliseconds, if it said so; 0 if not.
+        for_ms: u32,
+    },
+    /// The dead man's switch at the venue: false when it may be about to cancel everything.
+    Heartbeat {
+        /// The last beats were taken.
+        healthy: bool,
+    },
+    /// How far our clock is ahead of the venue's, in milliseconds.
+    ClockAhead {
+        /// Negative if behind.
+        ms: i32,
+    },
+    /// A dependency's breaker opened or closed.
+    Breaker {
+        /// Whose.
+        of: Dependency,
+        /// New calls of the kind are not made.
+        open: bool,
+    },
+    /// Part of a reading of everything that the venue knows of us. Its trades come as [`UserEvent::Trade`].
+    Read(ReadEvent),
     /// Complete sets were merged into collateral.
     Merged {
         /// Of which market.
@@ -368,6 +440,156 @@ pub enum ReplyEvent {
     GatewayUp,
     /// No connection for orders is up.
     GatewayDown,
+}
+
+/// What the venue's page of a market says: everything that can change while it trades.
+/// Source: docs/PROTOCOL.md "public reads".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MarketFacts {
+    /// It takes orders, or did not say.
+    pub accepting: bool,
+    /// It is over.
+    pub closed: bool,
+    /// Scheduled start of the game, if it has one. It moves.
+    pub game_start: Option<Nanos>,
+    /// Hold of marketable orders, in milliseconds.
+    pub hold_ms: u32,
+    /// The grid, if it said.
+    pub tick: Option<TickSize>,
+    /// What it pays, once known.
+    pub payout: Option<Payout>,
+}
+
+/// Which orders the venue takes.
+/// Source: docs/PROTOCOL.md "restarts and modes", "errors".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum VenueMode {
+    /// All.
+    #[default]
+    Normal,
+    /// Only post-only orders, and cancels: the window after a restart.
+    PostOnly,
+    /// Only cancels.
+    CancelOnly,
+    /// Nothing, cancels neither.
+    Disabled,
+    /// Its engine restarts: nothing for a while.
+    Restarting,
+}
+
+impl VenueMode {
+    /// Snake-case name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Normal => "normal",
+            Self::PostOnly => "post_only",
+            Self::CancelOnly => "cancel_only",
+            Self::Disabled => "disabled",
+            Self::Restarting => "restarting",
+        }
+    }
+}
+
+/// Something outside that we depend on, each with a breaker of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Dependency {
+    /// Orders: credentials or signatures refused.
+    OrdersAuth,
+    /// Orders: balance or allowance refused although funds are there.
+    OrdersBalance,
+    /// Orders: throttled.
+    OrdersThrottle,
+    /// Orders: refused for what is in them.
+    OrdersValidation,
+    /// Orders: no clean answer.
+    OrdersUnknown,
+    /// Cancels: failed or unanswered.
+    Cancels,
+    /// Account and market reads.
+    Reads,
+    /// The relayer.
+    Relayer,
+}
+
+impl Dependency {
+    /// Every dependency.
+    pub const ALL: [Self; 8] = [
+        Self::OrdersAuth,
+        Self::OrdersBalance,
+        Self::OrdersThrottle,
+        Self::OrdersValidation,
+        Self::OrdersUnknown,
+        Self::Cancels,
+        Self::Reads,
+        Self::Relayer,
+    ];
+
+    /// Snake-case name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OrdersAuth => "orders_auth",
+            Self::OrdersBalance => "orders_balance",
+            Self::OrdersThrottle => "orders_throttle",
+            Self::OrdersValidation => "orders_validation",
+            Self::OrdersUnknown => "orders_unknown",
+            Self::Cancels => "cancels",
+            Self::Reads => "reads",
+            Self::Relayer => "relayer",
+        }
+    }
+}
+
+/// A reading of everything that the venue knows of us, between [`ReadEvent::Begin`] and [`ReadEvent::End`].
+/// Source: docs/PROTOCOL.md "account reads".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReadEvent {
+    /// It begins: everything heard before is older than all of it.
+    Begin {
+        /// As asked for.
+        round: u32,
+    },
+    /// One open order.
+    Order {
+        /// Its id.
+        order: OrderHash,
+        /// Its token.
+        instrument: InstrumentIx,
+        /// Its side.
+        side: Side,
+        /// Matched so far.
+        matched: Qty,
+    },
+    /// An open order of ours in a market that this run does not trade.
+    ForeignOrder {
+        /// Its id.
+        order: OrderHash,
+    },
+    /// Shares of a token, by the exchange's view of the chain.
+    Shares {
+        /// Which token.
+        instrument: InstrumentIx,
+        /// How many.
+        qty: Qty,
+    },
+    /// Shares of a token, by the Data API; said of every token, zero where it lists none.
+    Position {
+        /// Which token.
+        instrument: InstrumentIx,
+        /// How many.
+        qty: Qty,
+    },
+    /// Collateral.
+    Cash {
+        /// All of it, reserved or not.
+        cash: Usdc,
+    },
+    /// It ends.
+    End {
+        /// As asked for.
+        round: u32,
+        /// Every part was read whole. If not, nothing of it may be believed to be all there is.
+        complete: bool,
+    },
 }
 
 /// What the venue did with an accepted order.
@@ -402,8 +624,16 @@ pub enum RejectReason {
     MarketClosed,
     /// Only post-only orders are taken now.
     PostOnlyMode,
-    /// Only cancels are taken now, or nothing.
+    /// Only cancels are taken now.
+    CancelOnly,
+    /// Nothing is taken now.
     Disabled,
+    /// The venue's engine restarts.
+    Restarting,
+    /// This account is banned, may only reduce, or is where trading is not allowed.
+    Forbidden,
+    /// The expiry is too near, or in the past.
+    Expiration,
     /// Too many requests.
     RateLimited,
     /// Credentials or signature.
@@ -416,7 +646,7 @@ pub enum RejectReason {
 
 impl RejectReason {
     /// Every reason.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 17] = [
         Self::Crosses,
         Self::NotFilled,
         Self::TickSize,
@@ -425,7 +655,11 @@ impl RejectReason {
         Self::Duplicate,
         Self::MarketClosed,
         Self::PostOnlyMode,
+        Self::CancelOnly,
         Self::Disabled,
+        Self::Restarting,
+        Self::Forbidden,
+        Self::Expiration,
         Self::RateLimited,
         Self::Auth,
         Self::Version,
@@ -443,7 +677,11 @@ impl RejectReason {
             Self::Duplicate => "duplicate",
             Self::MarketClosed => "market_closed",
             Self::PostOnlyMode => "post_only_mode",
+            Self::CancelOnly => "cancel_only",
             Self::Disabled => "disabled",
+            Self::Restarting => "restarting",
+            Self::Forbidden => "forbidden",
+            Self::Expiration => "expiration",
             Self::RateLimited => "rate_limited",
             Self::Auth => "auth",
             Self::Version => "version",
@@ -504,6 +742,10 @@ pub enum ControlEvent {
     JournalDown,
     /// The journal keeps up again.
     JournalUp,
+    /// Lifts the kill switch: an authenticated person said so, with a reason that is written down.
+    ResetKill,
+    /// Cancel everything at the venue, and go on.
+    CancelAll,
 }
 
 /// Why the kill switch tripped.
@@ -519,4 +761,42 @@ pub enum KillReason {
     Accounts,
     /// One of our tiles failed.
     TileFailed,
+    /// Connections were lost for too long or too often.
+    Connections,
+    /// Too many errors of all kinds in a short time.
+    Errors,
+    /// A signature of ours does not verify.
+    Signature,
+    /// Trades that would have won fail more often than chance explains.
+    FailedWinners,
+}
+
+impl KillReason {
+    /// Every reason.
+    pub const ALL: [Self; 9] = [
+        Self::Manual,
+        Self::DailyLoss,
+        Self::Rejects,
+        Self::Accounts,
+        Self::TileFailed,
+        Self::Connections,
+        Self::Errors,
+        Self::Signature,
+        Self::FailedWinners,
+    ];
+
+    /// Snake-case name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Manual => "manual",
+            Self::DailyLoss => "daily_loss",
+            Self::Rejects => "rejects",
+            Self::Accounts => "accounts",
+            Self::TileFailed => "tile_failed",
+            Self::Connections => "connections",
+            Self::Errors => "errors",
+            Self::Signature => "signature",
+            Self::FailedWinners => "failed_winners",
+        }
+    }
 }

@@ -174,10 +174,11 @@ const REFUSALS: &[(&str, Option<RejectReason>)] = &[
     ("not yet ready", Some(RejectReason::MarketClosed)),
     ("orderbook", Some(RejectReason::MarketClosed)),
     ("order_version_mismatch", Some(RejectReason::Version)),
-    ("cancel-only", Some(RejectReason::Disabled)),
+    ("cancel-only", Some(RejectReason::CancelOnly)),
     ("currently disabled", Some(RejectReason::Disabled)),
-    ("banned", Some(RejectReason::Disabled)),
-    ("closed only mode", Some(RejectReason::Disabled)),
+    ("invalid expiration", Some(RejectReason::Expiration)),
+    ("banned", Some(RejectReason::Forbidden)),
+    ("closed only mode", Some(RejectReason::Forbidden)),
     ("too many requests", Some(RejectReason::RateLimited)),
     ("rate limit", Some(RejectReason::RateLimited)),
     ("api key", Some(RejectReason::Auth)),
@@ -192,10 +193,14 @@ pub fn refusal(status: u16, code: &[u8], text: &[u8]) -> Option<RejectReason> {
     match status {
         // Of the 5xx only the announced modes are refusals; the rest may have been submitted.
         500.. => {
-            said.flatten().filter(|r| status == 503 && matches!(r, RejectReason::PostOnlyMode | RejectReason::Disabled))
+            let modes = |r: &RejectReason| {
+                matches!(r, RejectReason::PostOnlyMode | RejectReason::CancelOnly | RejectReason::Disabled)
+            };
+            said.flatten().filter(|r| status == 503 && modes(r))
         }
         401 => Some(RejectReason::Auth),
-        403 | 425 => Some(RejectReason::Disabled),
+        403 => Some(RejectReason::Forbidden),
+        425 => Some(RejectReason::Restarting),
         429 => Some(RejectReason::RateLimited),
         200..500 => said.unwrap_or(Some(RejectReason::Other)),
         _ => None,
@@ -277,8 +282,8 @@ mod tests {
             (400, "Invalid order payload", Some(Other)),
             (400, "the order owner has to be the owner of the API KEY", Some(Auth)),
             (400, "the order signer address has to be the address of the API KEY", Some(Auth)),
-            (400, "'0x12' address banned", Some(Disabled)),
-            (400, "'0x12' address in closed only mode", Some(Disabled)),
+            (400, "'0x12' address banned", Some(Forbidden)),
+            (400, "'0x12' address in closed only mode", Some(Forbidden)),
             (400, "order 0x1 is invalid. Price (0.515) breaks minimum tick size rule: 0.01", Some(TickSize)),
             (400, "order 0x1 is invalid. Size (4) lower than the minimum: 5", Some(MinSize)),
             (400, "invalid amount for a marketable BUY order ($0.5), min size: $1", Some(MinSize)),
@@ -299,8 +304,8 @@ mod tests {
             (400, "the market is not yet ready to process new orders", Some(MarketClosed)),
             (400, "the orderbook 123 does not exist", Some(MarketClosed)),
             (401, "Unauthorized/Invalid api key", Some(Auth)),
-            (403, "Trading restricted in your region", Some(Disabled)),
-            (425, "Too Early", Some(Disabled)),
+            (403, "Trading restricted in your region", Some(Forbidden)),
+            (425, "Too Early", Some(Restarting)),
             (429, "Rate limit exceeded for tokenId", Some(RateLimited)),
             (500, "could not insert order", None),
             (500, "order timed out", None),
@@ -312,7 +317,7 @@ mod tests {
             (
                 503,
                 "Trading is currently cancel-only. New orders are not accepted, but cancels are allowed.",
-                Some(Disabled),
+                Some(CancelOnly),
             ),
             (503, "post-only mode: only post-only orders and cancels are allowed", Some(PostOnlyMode)),
             (503, "upstream", None),
