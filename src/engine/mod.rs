@@ -5,6 +5,7 @@
 
 pub mod action;
 pub mod book;
+pub mod breaker;
 mod desk;
 pub mod digest;
 pub mod gate;
