@@ -83,6 +83,24 @@ fn a_live_run_trades_stops_clean_and_never_tells_its_key() {
     abroad.shows_open_orders();
     run.signal("INT");
     let ended = run.end().with(130);
+    // Every step of the start was taken, in this order, before anything traded.
+    let steps = [
+        "place",
+        "clock",
+        "order version 2",
+        "API key",
+        "account may trade",
+        "1 markets",
+        "5000",
+        "no open",
+        "nothing",
+    ];
+    let told: Vec<&str> = ended.stderr.lines().filter_map(|line| line.strip_prefix("start: ")).collect();
+    assert_eq!(told.len(), steps.len(), "{told:?}");
+    for (line, step) in told.iter().zip(steps) {
+        let place = step == "place" && line.contains("allowed from here");
+        assert!(place || line.starts_with(step), "{step} is not {line}");
+    }
 
     let summary = dir.json("summary.json");
     assert_eq!(summary["mode"], "live");

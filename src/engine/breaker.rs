@@ -1,8 +1,8 @@
 //! The circuit breaker of one dependency or market: closed, open, half-open. Pure: time is passed in.
 //!
-//! Closed → open when enough of the last outcomes failed; open → half-open once a deadline with jitter has passed; half-open
-//! lets one trial through at a time; enough good ones close it, any failure opens it again for twice as long, up to a
-//! bound. It never closes while an order of its dependency is unresolved.
+//! Closed → open when enough of the last outcomes failed; open → half-open once a deadline with jitter has passed;
+//! half-open lets one trial through at a time; enough good ones close it, any failure opens it again for twice as long,
+//! up to a bound. It never closes while an order of its dependency is unresolved.
 
 use crate::types::Nanos;
 
@@ -104,8 +104,8 @@ impl Breaker {
         }
     }
 
-    /// Asks for leave to make a call. Closed: always. Otherwise only as the one trial that may be under way, whose outcome
-    /// belongs into [`Self::tried`].
+    /// Asks for leave to make a call. Closed: always. Otherwise only as the one trial that may be under way, whose
+    /// outcome belongs into [`Self::tried`].
     pub fn admits(&mut self, now: Nanos) -> bool {
         if self.state == State::Closed {
             return true;

@@ -46,8 +46,8 @@ pub struct Recovered {
     pub cash: Usdc,
     /// Shares of both tokens of every market, in the universe's order.
     pub shares: Vec<[Qty; 2]>,
-    /// Trades that did not become final while we waited: [`RecoveredEvent::Trade`] each. Whether `cash` and `shares` count
-    /// them, the venue does not say: its view of the chain lags.
+    /// Trades that did not become final while we waited: [`RecoveredEvent::Trade`] each. Whether `cash` and `shares`
+    /// count them, the venue does not say: its view of the chain lags.
     pub pending: Vec<RecoveredEvent>,
 }
 
@@ -96,8 +96,8 @@ impl Bootstrap {
         Ok(Self { client, chain_id, account })
     }
 
-    /// Milliseconds that our clock is ahead of the venue's; negative if behind. The venue says whole seconds: one answer
-    /// that agrees with ours is enough, otherwise the offset is measured by several, within a second.
+    /// Milliseconds that our clock is ahead of the venue's; negative if behind. The venue says whole seconds: one
+    /// answer that agrees with ours is enough, otherwise the offset is measured by several, within a second.
     pub fn clock_ahead_ms(&mut self) -> Result<i32, BootError> {
         let (venue_s, asked, answered) = self.venue_time()?;
         if (asked.secs()..=answered.secs()).contains(&venue_s) {

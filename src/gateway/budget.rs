@@ -1,8 +1,8 @@
 //! Step 7 of 9: what we may ask of the venue now, by token buckets below its limits. Pure: time is passed in.
 //!
-//! A call is made only if every bucket that it draws from has its cost: the signer's for orders or cancels, the endpoint's
-//! two windows, and the one of all calls together, whose last part is kept for cancels. The venue's own words shrink a
-//! bucket at once; nothing but time fills it.
+//! A call is made only if every bucket that it draws from has its cost: the signer's for orders or cancels, the
+//! endpoint's two windows, and the one of all calls together, whose last part is kept for cancels. The venue's own
+//! words shrink a bucket at once; nothing but time fills it.
 //! Source: docs/PROTOCOL.md "rate limits".
 
 use crate::{
@@ -277,8 +277,8 @@ impl Budget {
         self.limits.tier
     }
 
-    /// Share of the tier's order rate that is used now, in percent; less than 100 after the venue showed that it was too
-    /// much.
+    /// Share of the tier's order rate that is used now, in percent; less than 100 after the venue showed that it was
+    /// too much.
     pub const fn percent(&self) -> u64 {
         self.orders.percent
     }

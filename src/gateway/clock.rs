@@ -1,7 +1,7 @@
 //! Step 8 of 9: how far our clock is ahead of the venue's. Pure.
 //!
-//! The venue says whole seconds. Questions a fifth of a second apart fall on every part of one, so the median of five is
-//! right to about a tenth of a second, and one answer that was held up somewhere does not count.
+//! The venue says whole seconds. Questions a fifth of a second apart fall on every part of one, so the median of five
+//! is right to about a tenth of a second, and one answer that was held up somewhere does not count.
 //! Source: docs/PROTOCOL.md "public reads".
 
 use crate::types::Nanos;
@@ -38,8 +38,8 @@ impl VenueClock {
         (self.asked_at, self.in_flight) = (now, true);
     }
 
-    /// The answer, in Unix seconds; `None` if there was none. Gives the offset in milliseconds, negative if we are behind,
-    /// when a measurement is complete.
+    /// The answer, in Unix seconds; `None` if there was none. Gives the offset in milliseconds, negative if we are
+    /// behind, when a measurement is complete.
     pub fn hears(&mut self, venue_s: Option<u64>, now: Nanos) -> Option<i32> {
         self.in_flight = false;
         let venue_s = venue_s.filter(|_| now.since(self.asked_at) <= ROUND_TRIP_MAX_NS);

@@ -1,9 +1,9 @@
 //! Step 8 of 9: one circuit breaker for each kind of call that we depend on, fed with outcomes. Pure.
 //!
 //! What closes them: a trial of the kind that the breaker is about, where that risks nothing. Refused credentials and
-//! balances are tried with a private read, unanswered orders with look-ups, cancels with a cancel-all of which nothing was
-//! left over; throttling and refused contents can only be tried with an order, so one is let through at a time and the
-//! engine is told that it may.
+//! balances are tried with a private read, unanswered orders with look-ups, cancels with a cancel-all of which nothing
+//! was left over; throttling and refused contents can only be tried with an order, so one is let through at a time and
+//! the engine is told that it may.
 //!
 //! While cancels cannot be trusted, the dead man's switch is not fed: the venue then cancels by itself.
 

@@ -1,10 +1,10 @@
 //! Step 8 of 9: which orders the venue takes now, learnt from its answers, and when that is over. Pure.
 //!
-//! A restart and a full stop are over when a call that changes nothing says so: a cancel of an order that cannot exist goes
-//! through the same door as orders, is refused while the door is shut, and does nothing once it is open. It is made after
-//! 1 s, then at twice the wait each time, up to 30 s; cancels that wait keep to the same rhythm, and any that is taken
-//! shows the same. After a restart the venue takes only post-only orders for two minutes, so that is believed unasked. The
-//! other two modes end by the venue's time, or by a guess that doubles when it was wrong.
+//! A restart and a full stop are over when a call that changes nothing says so: a cancel of an order that cannot exist
+//! goes through the same door as orders, is refused while the door is shut, and does nothing once it is open. It is
+//! made after 1 s, then at twice the wait each time, up to 30 s; cancels that wait keep to the same rhythm, and any
+//! that is taken shows the same. After a restart the venue takes only post-only orders for two minutes, so that is
+//! believed unasked. The other two modes end by the venue's time, or by a guess that doubles when it was wrong.
 //! Source: docs/PROTOCOL.md "restarts and modes", "errors".
 
 use crate::types::{

@@ -1,8 +1,8 @@
 //! Steps 7 and 8 of 9: a reading of everything that the venue knows of us, question by question.
 //!
-//! Open orders, trades, collateral, shares of every token, positions by the Data API: told between a begin and an end that
-//! says whether it was all. Anything that fails, a page with fewer rows than it says, cursors that go in circles, or too
-//! many pages, and it was not. Cold: it happens a few times an hour, so it may allocate.
+//! Open orders, trades, collateral, shares of every token, positions by the Data API: told between a begin and an end
+//! that says whether it was all. Anything that fails, a page with fewer rows than it says, cursors that go in circles,
+//! or too many pages, and it was not. Cold: it happens a few times an hour, so it may allocate.
 //! Source: docs/PROTOCOL.md "account reads", "positions".
 
 use std::{fmt::Write, sync::Arc};
@@ -155,8 +155,8 @@ impl Reader {
         self.job.as_ref().map(|job| job.begun)
     }
 
-    /// The next question to the REST host: path and query, and whether it is about a balance. `None`: nothing to ask there
-    /// now.
+    /// The next question to the REST host: path and query, and whether it is about a balance. `None`: nothing to ask
+    /// there now.
     pub(super) fn question(&mut self) -> Option<(&str, bool)> {
         let job = self.job.as_mut().filter(|job| !job.in_flight && job.step != Step::Positions)?;
         let target = &mut self.target;

@@ -222,8 +222,8 @@ impl GatewayTile {
         true
     }
 
-    /// One order, or as many as wait up to a batch. The last idle connection is kept for cancels. Whether orders may leave
-    /// at all is looked at last, when there is nothing left to do but to write.
+    /// One order, or as many as wait up to a batch. The last idle connection is kept for cancels. Whether orders may
+    /// leave at all is looked at last, when there is nothing left to do but to write.
     fn send_orders(&mut self, now: Stamp) -> bool {
         if self.desk.places.is_empty() {
             return false;

@@ -39,8 +39,8 @@ impl Control {
         self.stop.load(Ordering::Acquire)
     }
 
-    /// The kill switch was sequenced, or lifted. The hot tile says so before anything that follows it, the gateway looks
-    /// last before it writes an order: none leaves that was approved before and not written yet.
+    /// The kill switch was sequenced, or lifted. The hot tile says so before anything that follows it, the gateway
+    /// looks last before it writes an order: none leaves that was approved before and not written yet.
     pub fn set_orders_off(&self, off: bool) {
         self.orders_off.store(off, Ordering::SeqCst);
     }

@@ -198,8 +198,8 @@ pub fn trades(body: &[u8], parser: &mut UserParser, sink: &mut impl FnMut(Event)
     Ok(next)
 }
 
-/// Appends a cursor to a query so that its letters arrive as they are. False for one that cannot be the venue's: those are
-/// base64. Nothing was appended then.
+/// Appends a cursor to a query so that its letters arrive as they are. False for one that cannot be the venue's: those
+/// are base64. Nothing was appended then.
 pub fn push_cursor(query: &mut String, cursor: &str) -> bool {
     let base64 = |b: u8| b.is_ascii_alphanumeric() || b"+/=-_".contains(&b);
     if cursor.is_empty() || cursor.len() > 256 || !cursor.bytes().all(base64) {
@@ -225,8 +225,8 @@ pub struct Position {
     pub shares: Qty,
 }
 
-/// A page of `GET /positions?user=`: a list, or one under `data`. Sizes are decimals; what is finer than a micro-share is
-/// rounded down.
+/// A page of `GET /positions?user=`: a list, or one under `data`. Sizes are decimals; what is finer than a micro-share
+/// is rounded down.
 pub fn positions(body: &[u8]) -> Result<Vec<Position>, RestError> {
     #[derive(Deserialize)]
     struct Raw {
