@@ -292,7 +292,7 @@ mod tests {
             (400, "invalid post-only order: order crosses book", Some(Crosses)),
             (400, "order 0x1 crosses the book", Some(Crosses)),
             (400, "not enough balance / allowance", Some(Balance)),
-            (400, "invalid expiration", Some(Other)),
+            (400, "invalid expiration", Some(Expiration)),
             (400, "order_version_mismatch", Some(Version)),
             (400, "order couldn't be fully filled. FOK orders are fully filled or killed.", Some(NotFilled)),
             (
