@@ -5,13 +5,16 @@
 
 pub mod action;
 pub mod book;
+pub mod breaker;
 mod desk;
 pub mod digest;
 pub mod gate;
 mod hear;
+pub mod life;
 pub mod orders;
 mod params;
 pub mod position;
+mod reconcile;
 pub mod report;
 pub mod risk;
 pub mod sign;
@@ -28,11 +31,14 @@ use self::{
     book::Book,
     desk::Desk,
     digest::StateHasher,
+    gate::Closed,
+    orders::Order,
     risk::{Limits, Refusal},
     strategy::{Strategy, Trust, Wish, Wishes},
 };
 use crate::types::{
-    Event, InstrumentIx, MarketIx, Sequenced, Stamp, Universe, eip712::OrderHasher, event::KillReason, ids::Outcome,
+    Event, InstrumentIx, MarketIx, OrderHash, Sequenced, Stamp, Universe, eip712::OrderHasher, event::KillReason,
+    ids::Outcome,
 };
 
 /// Most actions that one event can lead to. The hot tile's buffer has this room; what does not fit is asked for again
@@ -101,6 +107,7 @@ impl<S: Strategy> Engine<S> {
             Event::Tick => desk.tick(out),
             Event::Start { run_tag, cash, match_feed } => {
                 desk.match_feed = *match_feed;
+                desk.risk.set(Closed::NotReconciled, true);
                 desk.run_tag = *run_tag & 0x1f_ffff;
                 desk.ledger.open(*cash);
             }
@@ -175,6 +182,16 @@ impl<S: Strategy> Engine<S> {
         self.desk.risk.killed()
     }
 
+    /// Orders that finished since the last call: nothing of them needs to be remembered by the next run.
+    pub fn take_finished(&mut self) -> impl IntoIterator<Item = OrderHash> + use<S> {
+        self.desk.orders.take_finished()
+    }
+
+    /// Every order that works now.
+    pub fn working(&self) -> impl Iterator<Item = &Order> {
+        self.desk.orders.all_working()
+    }
+
     /// One token's book.
     pub fn book(&self, i: InstrumentIx) -> &Book {
         &self.desk.instruments[i.ix()].book
@@ -203,8 +220,8 @@ impl<S: Strategy> Engine<S> {
         );
     }
 
-    pub(crate) fn flip_order(&mut self, order: &crate::types::OrderHash) {
-        self.desk.orders.fill(order, crate::types::Qty(1), self.desk.now);
+    pub(crate) fn flip_order(&mut self, order: &OrderHash) {
+        let _ = self.desk.orders.fill(order, crate::types::Qty(1), self.desk.now);
     }
 
     pub(crate) fn flip_ledger(&mut self) {
@@ -213,6 +230,6 @@ impl<S: Strategy> Engine<S> {
     }
 
     pub(crate) fn flip_breaker(&mut self, m: MarketIx) {
-        self.desk.risk.rejected(m, self.desk.now);
+        self.desk.risk.watch(m, risk::Watched::Rejects, false, self.desk.now);
     }
 }

@@ -17,6 +17,8 @@ pub struct Report {
     pub markets: Vec<Market>,
     /// Books.
     pub books: Books,
+    /// The venue's account of us against ours.
+    pub reconciliation: Reconciliation,
     /// Intents refused by risk, by reason (snake case), most first.
     pub rejections: Vec<(&'static str, u64)>,
     /// Orders refused by the venue, by reason (snake case).
@@ -40,8 +42,27 @@ pub struct Brief {
     pub pnl: Pnl,
     /// Books.
     pub books: Books,
+    /// The venue's account of us against ours.
+    pub reconciliation: Reconciliation,
+    /// The worst loss that is possible now, over all markets and in the worst of them.
+    pub exposure: [Usdc; 2],
     /// Why the kill switch tripped, if it did.
     pub kill_switch: Option<&'static str>,
+}
+
+/// The venue's account of us against ours.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Reconciliation {
+    /// Times that everything the venue knows of us was read whole.
+    pub readings: u64,
+    /// Differences found, each once.
+    pub mismatches: u64,
+    /// Inputs to orders that venue and gateway cannot both have meant.
+    pub impossible: u64,
+    /// Trades that have not been final for a minute.
+    pub stuck_trades: u64,
+    /// Times that a market's breaker opened.
+    pub breaker_trips: u64,
 }
 
 /// Orders by what became of them.
