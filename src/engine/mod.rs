@@ -182,9 +182,14 @@ impl<S: Strategy> Engine<S> {
         self.desk.risk.killed()
     }
 
-    /// Orders that finished since the last call: nothing of them needs to be remembered by the next run.
-    pub fn take_finished(&mut self) -> impl IntoIterator<Item = OrderHash> + use<S> {
-        self.desk.orders.take_finished()
+    /// Tells of each order that finished since the last call: the next run need not know of it.
+    #[inline]
+    pub fn tell_finished(&mut self, mut tell: impl FnMut(&OrderHash)) {
+        let orders = &mut self.desk.orders;
+        if !orders.just_finished().is_empty() {
+            orders.just_finished().iter().for_each(&mut tell);
+            orders.forget_finished();
+        }
     }
 
     /// Every order that works now.

@@ -254,9 +254,14 @@ impl Orders {
         Some((before, after))
     }
 
-    /// Orders that finished since the last call.
-    pub fn take_finished(&mut self) -> heapless::Vec<OrderHash, FINISHED_MAX> {
-        core::mem::take(&mut self.just_finished)
+    /// Orders that finished since they were last forgotten.
+    pub fn just_finished(&self) -> &[OrderHash] {
+        &self.just_finished
+    }
+
+    /// Whoever wanted to know has been told.
+    pub fn forget_finished(&mut self) {
+        self.just_finished.clear();
     }
 
     /// Inputs that venue and gateway cannot both have meant.

@@ -1,6 +1,8 @@
 //! What the operating system gives: cores, clocks, memory, sockets, signals. The only place for `unsafe`.
 
 pub mod cpu;
+pub mod lock;
+pub mod map;
 pub mod mem;
 pub mod net;
 pub mod signal;

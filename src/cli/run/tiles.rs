@@ -1,6 +1,10 @@
 //! Makes every tile of a run, wires them, and starts their threads.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::{Refused, logs_on_stderr, place::Place};
 use crate::{
@@ -19,7 +23,8 @@ use crate::{
     strategies::core,
     sys::tsc::Clock,
     topology::{Plan, Tile},
-    types::market::SignatureType,
+    types::{Nanos, event::RecoveredEvent, market::SignatureType},
+    wal::Wal,
     wire::sports::Game,
     wiring::{FeedEnds, Wiring, instruments_of},
 };
@@ -70,6 +75,7 @@ impl Session {
         let writer = Writer::create(&dir, &header, config.journal.segment_mib << 20)
             .map_err(|e| Refused::failed(format!("{e}; journal.dir says where journals go")))?;
         let journal = std::path::absolute(writer.dir()).ok();
+        let (wal, recovered) = write_ahead(config, place, &dir, clock.now().wall)?;
         let server = Server::listen(config.health.listen).map_err(Refused::failed)?;
         let health = Some(server.address());
 
@@ -81,6 +87,8 @@ impl Session {
             tiles.push((Tile::Feed(n), Box::new(feed_tile(place, n, feeds, ends, &clock, &counters))));
         }
         let hot = HotConfig {
+            wal,
+            recovered,
             core: core(&place.universe, &config.engine),
             signer: OrderSigner::new(place.key.clone()),
             run_tag: run_tag()?,
@@ -131,6 +139,34 @@ impl Session {
         self.running.join();
         (self.status.outcome.get().cloned(), self.outcome.take().unwrap_or_default())
     }
+}
+
+/// The write-ahead log, and what an earlier run left in it. The embedded venue knows nothing of earlier runs, so there
+/// each run has its own.
+fn write_ahead(
+    config: &Config,
+    place: &Place,
+    run_dir: &Path,
+    now: Nanos,
+) -> Result<(Wal, Vec<RecoveredEvent>), Refused> {
+    let path = match config.mode {
+        Mode::Embedded => run_dir.join("orders.wal"),
+        Mode::Paper | Mode::Live => config.journal.dir.join(format!("orders-{}.wal", place.universe.account.funder)),
+    };
+    let (wal, found) = Wal::open(&path, &place.universe, now).map_err(Refused::preflight)?;
+    let mut recovered = found.orders;
+    if found.elsewhere > 0 {
+        tracing::warn!(
+            event_type = "orders_elsewhere",
+            "{} orders of markets that this run does not trade",
+            found.elsewhere
+        );
+    }
+    if found.torn > 0 {
+        tracing::warn!(event_type = "wal_torn", "{} orders were being written when the last run died", found.torn);
+    }
+    recovered.extend(found.killed.map(RecoveredEvent::Killed));
+    Ok((wal, recovered))
 }
 
 fn socket(endpoint: &Endpoint, ping_every_ns: u64, silent_after_ns: u64) -> SocketConfig {
