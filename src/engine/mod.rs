@@ -31,8 +31,9 @@ use self::{
     book::Book,
     desk::Desk,
     digest::StateHasher,
-    gate::Closed,
+    gate::{Closed, Gate, MarketGate},
     orders::Order,
+    position::Ledger,
     risk::{Limits, Refusal},
     strategy::{Strategy, Trust, Wish, Wishes},
 };
@@ -190,6 +191,26 @@ impl<S: Strategy> Engine<S> {
             orders.just_finished().iter().for_each(&mut tell);
             orders.forget_finished();
         }
+    }
+
+    /// An order that is remembered, finished or not.
+    pub fn order(&self, hash: &OrderHash) -> Option<&Order> {
+        self.desk.orders.get(hash)
+    }
+
+    /// The accounts.
+    pub fn ledger(&self) -> &Ledger {
+        &self.desk.ledger
+    }
+
+    /// Every condition of the gate.
+    pub fn gate(&self) -> Gate {
+        self.desk.risk.gate()
+    }
+
+    /// Every condition of one market's gate.
+    pub fn market_gate(&self, m: MarketIx) -> MarketGate {
+        self.desk.risk.market(m)
     }
 
     /// Every order that works now.
