@@ -609,9 +609,12 @@ impl Desk {
     ) {
         self.counts.intents += 1;
         let m = intent.instrument.market();
+        // One whose fate is unknown has a refusal of its own.
         let same = |o: &orders::Order| {
             let i = &o.intent;
-            (i.instrument, i.side, i.price, i.purpose) == (intent.instrument, intent.side, intent.price, intent.purpose)
+            o.state != OrderState::Unknown
+                && (i.instrument, i.side, i.price, i.purpose)
+                    == (intent.instrument, intent.side, intent.price, intent.purpose)
         };
         if self.orders.working(m).any(same) {
             self.counts.deduplicated += 1;

@@ -422,6 +422,7 @@ impl Ledger {
         self.remember(key, fill);
         if status == TradeStatus::Failed {
             self.note_failed(&fill);
+            self.holding_mut(instrument).fills += 1;
             return Booked::NeverWas;
         }
         self.apply(&fill);
