@@ -1,16 +1,20 @@
 //! What happens later: holds that end, orders that expire, trades on their way to the chain, sets, and resolution.
 
-use std::{cmp::Reverse, sync::Arc};
+use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
 use sha3::{Digest, Keccak256};
 
 use super::{
-    accounts::AccountIx,
+    accounts::{Account, AccountIx},
     exchange::{CLOSED_MAX, Exchange},
-    notes::{Note, Trade, TradeStatus},
-    rules::Phase,
+    notes::{Fate, Note, Trade, TradeStatus},
+    rules::{Order, Phase},
 };
-use crate::types::{MarketIx, Nanos, OrderHash, Qty, TickSize, Usdc, event::Payout, ids::Outcome};
+use crate::types::{
+    InstrumentIx, MarketIx, Nanos, OrderHash, Qty, Side, TickSize, Usdc,
+    event::{BookSide, Payout},
+    ids::Outcome,
+};
 
 /// Something that is due at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +34,53 @@ pub enum SetError {
     TooMany,
     /// The market is decided.
     Resolved,
+}
+
+/// One party's part of a trade.
+struct Leg {
+    account: AccountIx,
+    outside: bool,
+    i: InstrumentIx,
+    side: Side,
+    qty: Qty,
+    cash: Usdc,
+    fee: Usdc,
+}
+
+/// The parts of a trade: each maker's, and the taker's against it.
+fn legs(t: &Trade) -> impl Iterator<Item = Leg> + '_ {
+    let outside = |owner: &str| owner != super::TRADERS_KEY;
+    t.makers.iter().flat_map(move |f| {
+        // Opposite tokens of one set cost 1 together.
+        let same = f.instrument == t.instrument;
+        let maker_cash = if same { f.taker_cash } else { Usdc(f.qty.micro() as i64) - f.taker_cash };
+        let maker = Leg {
+            account: f.account,
+            outside: outside(&f.owner),
+            i: f.instrument,
+            side: f.side,
+            qty: f.qty,
+            cash: maker_cash,
+            fee: Usdc::ZERO,
+        };
+        let taker = Leg {
+            account: t.account,
+            outside: outside(&t.owner),
+            i: t.instrument,
+            side: t.side,
+            qty: f.qty,
+            cash: f.taker_cash,
+            fee: f.fee,
+        };
+        [maker, taker]
+    })
+}
+
+/// Shares of a token that an account bought in a trade that did not fail, and what it paid for them without fee.
+pub(super) fn bought(t: &Trade, account: AccountIx, i: InstrumentIx) -> impl Iterator<Item = (Qty, Usdc)> + '_ {
+    let counts = t.status != TradeStatus::Failed;
+    let own = move |l: &Leg| counts && l.account == account && l.i == i && l.side == Side::Buy;
+    legs(t).filter(own).map(|l| (l.qty, l.cash))
 }
 
 impl Exchange {
@@ -98,24 +149,32 @@ impl Exchange {
     }
 
     fn settle(&mut self, number: u64, now: Nanos) {
-        let Some(trade) = self.trades.get(&number) else { return };
-        let mut next = Trade::clone(trade);
-        next.updated_at = now;
-        match trade.status {
-            TradeStatus::Matched => {
-                next.status = TradeStatus::Mined;
-                self.land(&next);
+        let Some(trade) = self.trades.get(&number).cloned() else { return };
+        let Some(status) = self.next_status(&trade, now) else { return };
+        let mut next = Trade::clone(&trade);
+        (next.updated_at, next.status) = (now, status);
+        match status {
+            TradeStatus::Mined => {
+                if !std::mem::replace(&mut next.landed, true) {
+                    self.land(&next);
+                }
                 let wait = self.delay_ns("confirmed", number, 300, 700);
                 self.at(now.plus(wait), Timer::Settle(number));
             }
-            TradeStatus::Mined => next.status = TradeStatus::Confirmed,
-            TradeStatus::Confirmed => return,
+            TradeStatus::Retrying => {
+                let wait = self.delay_ns("retried", number, 300, 700);
+                self.at(now.plus(wait), Timer::Settle(number));
+            }
+            TradeStatus::Matched | TradeStatus::Confirmed | TradeStatus::Failed => {
+                self.fates.remove(&number);
+            }
         }
+        let final_now = matches!(status, TradeStatus::Confirmed | TradeStatus::Failed);
         let next = Arc::new(next);
         self.notes.push(Note::Trade(next.clone()));
         // Nobody outside can ask for a trade among the scenario's own traders.
         let outside = |owner: &str| owner != super::TRADERS_KEY;
-        if next.status == TradeStatus::Confirmed
+        if final_now
             && !outside(&next.owner)
             && !next.makers.iter().any(|f| outside(&f.owner))
         {
@@ -123,22 +182,161 @@ impl Exchange {
         } else {
             self.trades.insert(number, next);
         }
-        let settled = |t: &Arc<Trade>| t.status == TradeStatus::Confirmed;
-        if self.trades.len() > CLOSED_MAX && self.trades.first_key_value().is_some_and(|(_, t)| settled(t)) {
-            self.trades.pop_first();
+        let settled = |t: &Arc<Trade>| matches!(t.status, TradeStatus::Confirmed | TradeStatus::Failed);
+        if self.trades.len() > CLOSED_MAX
+            && let Some(oldest) = self.trades.iter().find(|(_, t)| settled(t)).map(|(n, _)| *n)
+        {
+            self.trades.remove(&oldest);
         }
+    }
+
+    /// Says what is to become of a trade other than to settle. To be said before its first status change.
+    pub fn set_fate(&mut self, number: u64, fate: Fate) {
+        self.fates.insert(number, fate);
+    }
+
+    /// The status that follows; a failure has been undone when this returns. `None`: nothing ever follows.
+    fn next_status(&mut self, trade: &Trade, now: Nanos) -> Option<TradeStatus> {
+        use TradeStatus::{Confirmed, Failed, Matched, Mined, Retrying};
+        let fate = self.fates.get(&trade.number).copied();
+        let onward = if trade.status == Mined { Confirmed } else { Mined };
+        match (trade.status, fate) {
+            (Confirmed | Failed, _) | (Matched, Some(Fate::Stuck)) => None,
+            (Matched | Mined, Some(Fate::Fails { mined, retrying, ahead })) if mined == (trade.status == Mined) => {
+                if ahead.is_some_and(|a| !self.is_ahead(a, trade)) {
+                    self.fates.remove(&trade.number);
+                    return Some(onward);
+                }
+                Some(if retrying { Retrying } else { self.failed_or(onward, trade, now) })
+            }
+            (Retrying, Some(Fate::Fails { .. })) => Some(self.failed_or(Mined, trade, now)),
+            (Matched | Retrying | Mined, _) => Some(onward),
+        }
+    }
+
+    fn failed_or(&mut self, onward: TradeStatus, trade: &Trade, now: Nanos) -> TradeStatus {
+        if self.void(trade, now) {
+            return TradeStatus::Failed;
+        }
+        self.fates.remove(&trade.number);
+        self.fates_refused += 1;
+        onward
+    }
+
+    /// True if the account's part of a trade is worth more now than it cost.
+    fn is_ahead(&self, account: AccountIx, trade: &Trade) -> bool {
+        let gain: i128 = legs(trade)
+            .filter(|l| l.account == account)
+            .filter_map(|l| {
+                let mark = i128::from(self.mark(l.i)?);
+                let value = i128::from(l.qty.micro()) * mark / 10_000;
+                let cost = i128::from(l.cash.micro());
+                Some(if l.side == Side::Buy { value - cost } else { cost - value })
+            })
+            .sum();
+        gain > 0
+    }
+
+    /// What a token is worth in units of 0.0001: the middle of its book, or its last trade.
+    pub fn mark(&self, i: InstrumentIx) -> Option<u32> {
+        let m = self.market(i.market());
+        let best = |side| m.book.best_of(i.outcome(), side).map(|(p, _)| u32::from(p.units()));
+        let middle = best(BookSide::Bid).zip(best(BookSide::Ask)).map(|(bid, ask)| (bid + ask) / 2);
+        middle.or(m.last[i.outcome() as usize].map(|(p, _)| u32::from(p.units())))
+    }
+
+    /// Undoes a trade: every share, every micro-pUSD and every fee goes back where it was. False, and nothing is
+    /// changed, if an account from outside has parted with what it would have to give back, or the market is decided.
+    /// What a scenario trader has parted with is lent to it as a deposit.
+    fn void(&mut self, trade: &Trade, now: Nanos) -> bool {
+        let market = trade.instrument.market();
+        if self.market(market).resolved.is_some() {
+            return false;
+        }
+        let mut cash: BTreeMap<AccountIx, i64> = BTreeMap::new();
+        let mut shares: BTreeMap<(AccountIx, InstrumentIx), i64> = BTreeMap::new();
+        let mut outside: BTreeMap<AccountIx, bool> = BTreeMap::new();
+        for l in legs(trade) {
+            let sign = if l.side == Side::Buy { 1 } else { -1 };
+            *cash.entry(l.account).or_default() -= sign * l.cash.micro() + l.fee.micro();
+            *shares.entry((l.account, l.i)).or_default() += sign * l.qty.micro() as i64;
+            *outside.entry(l.account).or_default() |= l.outside;
+        }
+        let lacks_cash = |a: &AccountIx, n: i64| (n - self.account(*a).cash.micro()).max(0);
+        let lacks_shares = |a: &AccountIx, i: InstrumentIx, n: i64| {
+            (n - self.account(*a).holding(i).balance.micro() as i64).max(0)
+        };
+        let is_outside = |a: &AccountIx| outside.get(a).copied().unwrap_or(true);
+        let short = cash.iter().any(|(a, n)| is_outside(a) && lacks_cash(a, *n) > 0)
+            || shares.iter().any(|((a, i), n)| is_outside(a) && lacks_shares(a, *i, *n) > 0);
+        if short {
+            return false;
+        }
+        let lent: Vec<_> = cash.iter().map(|(a, n)| (*a, None, lacks_cash(a, *n))).collect();
+        let lent_shares: Vec<_> =
+            shares.iter().map(|((a, i), n)| (*a, Some(*i), lacks_shares(a, *i, *n))).collect();
+        for (a, i, n) in lent.into_iter().chain(lent_shares).filter(|(.., n)| *n > 0) {
+            self.accounts[a.ix()].deposit(Usdc(n));
+            if i.is_some() {
+                let lent = self.split(a, market, Qty(n.unsigned_abs()));
+                debug_assert_eq!(lent, Ok(()));
+            }
+        }
+        for ((a, i), n) in &shares {
+            self.free_up(*a, now, |a, o| *n > 0 && o.new.side == Side::Sell && o.new.instrument == *i && {
+                a.holding(*i).free().micro() < n.unsigned_abs()
+            });
+        }
+        for (a, n) in &cash {
+            self.free_up(*a, now, |a, o| *n > 0 && o.new.side == Side::Buy && a.free_cash().micro() < *n);
+        }
+        // What comes back comes first, so that nothing is short in between.
+        let (sales, purchases): (Vec<_>, Vec<_>) = legs(trade).partition(|l| l.side == Side::Sell);
+        for l in sales.into_iter().chain(purchases) {
+            let account = &mut self.accounts[l.account.ix()];
+            match l.side {
+                Side::Sell => account.unsell(l.i, l.qty, l.cash),
+                Side::Buy => account.unbuy(l.i, l.qty, l.cash, trade.landed),
+            }
+            account.refund_fee(l.fee);
+            self.fees -= l.fee;
+        }
+        for f in trade.makers.iter().filter(|f| f.instrument != trade.instrument) {
+            let sets = &mut self.markets[market.ix()].sets;
+            match trade.side {
+                Side::Buy => *sets -= f.qty,
+                Side::Sell => *sets += f.qty,
+            }
+        }
+        self.flush(now);
+        true
+    }
+
+    /// Ends open orders of an account, newest first, while one is found that `covers` what is wanted.
+    fn free_up(&mut self, account: AccountIx, now: Nanos, covers: impl Fn(&Account, &Order) -> bool) {
+        let mut own = self.open_orders(|o| o.new.account == account);
+        while let Some(newest) = own.pop() {
+            if self.orders.get(&newest).is_some_and(|o| covers(self.account(account), o)) {
+                self.remove(&newest, "CANCELED_NOT_ENOUGH_BALANCE");
+            }
+        }
+        self.flush(now);
     }
 
     /// A mined trade's shares can be merged.
     fn land(&mut self, trade: &Trade) {
-        use crate::types::Side::Buy;
         let makers = trade.makers.iter().map(|f| (f.account, f.instrument, f.side, f.qty));
         for (account, i, side, qty) in makers.chain([(trade.account, trade.instrument, trade.side, trade.qty)]) {
-            if side == Buy {
+            if side == Side::Buy {
                 let h = self.accounts[account.ix()].holding_mut(i);
                 h.unsettled = h.unsettled.saturating_sub(qty);
             }
         }
+    }
+
+    /// Moves the scheduled start of a market.
+    pub fn move_game_start(&mut self, market: MarketIx, start: Option<Nanos>) {
+        self.markets[market.ix()].spec.game_start = start;
     }
 
     /// Sets the scheduled start of every market.
@@ -206,7 +404,7 @@ impl Exchange {
         }
         for i in tokens {
             let mut sells = self.open_orders(|o| {
-                o.new.account == account && o.new.instrument == i && o.new.side == crate::types::Side::Sell
+                o.new.account == account && o.new.instrument == i && o.new.side == Side::Sell
             });
             while self.account(account).holding(i).free() < qty
                 && let Some(newest) = sells.pop()
