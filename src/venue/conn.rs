@@ -65,12 +65,12 @@ impl Write for Pipe {
 }
 
 /// A socket that takes at most so many bytes at a time; without Nagle each write is a segment.
-struct Narrow<'a> {
-    stream: &'a mut TcpStream,
+struct Narrow<'a, W> {
+    stream: &'a mut W,
     most: usize,
 }
 
-impl Write for Narrow<'_> {
+impl<W: Write> Write for Narrow<'_, W> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         self.stream.write(&buf[..buf.len().min(self.most)])
     }
@@ -330,5 +330,30 @@ impl Conn {
     /// True when it is to be dropped now.
     pub fn is_over(&self) -> bool {
         self.closing && self.waiting() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_narrow_socket_takes_one_byte_at_a_time() {
+        struct Counted(Vec<usize>);
+        impl Write for Counted {
+            fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+                self.0.push(buf.len());
+                Ok(buf.len())
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        for (most, wanted) in [(1, vec![1; 5]), (usize::MAX, vec![5])] {
+            let mut under = Counted(Vec::new());
+            Narrow { stream: &mut under, most }.write_all(b"bytes").unwrap();
+            assert_eq!(under.0, wanted);
+        }
     }
 }

@@ -538,14 +538,18 @@ impl Plan {
         for spanned in &read.faults {
             let fault = spanned.get_ref();
             let at = spanned.span().start;
-            fault.check().map_err(|(key, wrong)| {
-                format!("line {}: key `{key}` {wrong}", line_of_key(text, at, key))
-            })?;
+            fault
+                .check()
+                .map_err(|(key, wrong)| format!("line {}: key `{key}` {wrong}", line_of_key(text, at, key)))?;
             if fault.id.as_ref().is_some_and(|id| !ids.insert(id.clone())) {
                 return Err(format!("line {}: key `id` is used twice", line_of_key(text, at, "id")));
             }
         }
-        Ok(Self { seed: read.seed, limits: read.limits, faults: read.faults.into_iter().map(|s| s.into_inner()).collect() })
+        Ok(Self {
+            seed: read.seed,
+            limits: read.limits,
+            faults: read.faults.into_iter().map(|s| s.into_inner()).collect(),
+        })
     }
 }
 
@@ -606,8 +610,7 @@ impl Fault {
             (Class::Frame | Class::Socket, _, None) => false,
             (Class::Trade | Class::State | Class::Act, ..) => true,
         };
-        here
-            && named(&self.account)
+        here && named(&self.account)
             && named(&self.market)
             && named(&self.token)
             && self.event.as_ref().is_none_or(|e| e == f.event)
@@ -888,7 +891,9 @@ mod tests {
             !all.on_frame(&Facts { socket: Some((line, n)), names: &names, ..Facts::default() }, s(1)).is_empty()
         };
         assert!(frozen(Line::Market, 2, &["17", "18"]));
-        assert!(!frozen(Line::Market, 1, &["17"]) && !frozen(Line::User, 2, &["17"]) && !frozen(Line::Market, 2, &["18"]));
+        assert!(
+            !frozen(Line::Market, 1, &["17"]) && !frozen(Line::User, 2, &["17"]) && !frozen(Line::Market, 2, &["18"])
+        );
     }
 
     #[test]
@@ -901,7 +906,11 @@ mod tests {
             ("[[fault]]\nwhat = \"stal\"\n", 2, "stal"),
             ("[[fault]]\nwhat = \"slow\"\n\n", 1, "`ms`"),
             ("\n[[fault]]\nwhat = \"slow\"\nms = 3\ntick = \"0.01\"\n", 5, "`tick`"),
-            ("[[fault]]\nwhat = \"slow\"\nms = 3\n[[fault]]\nwhat = \"slow\"\nms = 1\nprobability = 2.0\n", 7, "`probability`"),
+            (
+                "[[fault]]\nwhat = \"slow\"\nms = 3\n[[fault]]\nwhat = \"slow\"\nms = 1\nprobability = 2.0\n",
+                7,
+                "`probability`",
+            ),
             ("[[fault]]\nwhat = \"slow\"\nms = -3\n", 3, "ms"),
             ("[[fault]]\nwhat = \"slow\"\nmz = 3\n", 3, "mz"),
             ("seeds = 1\n", 1, "seeds"),

@@ -31,7 +31,8 @@ use crate::{
     scenario::{Books, Command, OrderTag, Scenario, SimTime, Size, Trader},
     types::{
         Address, ConditionId, InstrumentIx, MarketIx, Nanos, OrderHash, Price, Qty, Side, TickSize, TokenId, Usdc,
-        event::{BookSide, Payout}, market::SignatureType,
+        event::{BookSide, Payout},
+        market::SignatureType,
     },
 };
 

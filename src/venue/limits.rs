@@ -99,10 +99,7 @@ impl Buckets {
     pub fn take(&mut self, signer: Address, bucket: Bucket, cost: u64, now: Nanos) -> Taken {
         let (rate, burst) = self.limits.tier.row().1[usize::from(bucket == Bucket::Cancels)];
         let full = u128::from(burst) * NANO;
-        let level = self
-            .levels
-            .entry((signer, bucket == Bucket::Cancels))
-            .or_insert(Level { nano: full, at: now });
+        let level = self.levels.entry((signer, bucket == Bucket::Cancels)).or_insert(Level { nano: full, at: now });
         level.nano = (level.nano + u128::from(now.since(level.at)) * u128::from(rate)).min(full);
         level.at = level.at.max(now);
         let wanted = u128::from(cost) * NANO;

@@ -385,9 +385,7 @@ pub(super) fn cut<'a>(host: &Host, fault: &Fault, conns: impl Iterator<Item = &'
         let number = conn.number;
         let Some(channel) = conn.channel() else { continue };
         let own_account = match channel {
-            Channel::User { key: Some(key), .. } => {
-                wanted.as_ref().is_none_or(|w| host.names_of_key(key).contains(w))
-            }
+            Channel::User { key: Some(key), .. } => wanted.as_ref().is_none_or(|w| host.names_of_key(key).contains(w)),
             _ => wanted.is_none(),
         };
         let right = line(channel) == fault.channel.unwrap_or(Line::Market);

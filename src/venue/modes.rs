@@ -28,8 +28,7 @@ pub enum Mode {
 /// Words of a disabled venue.
 pub const DISABLED: &str = "Trading is currently disabled. Check polymarket.com for updates";
 /// Words of a venue that only cancels.
-pub const CANCEL_ONLY: &str =
-    "Trading is currently cancel-only. New orders are not accepted, but cancels are allowed.";
+pub const CANCEL_ONLY: &str = "Trading is currently cancel-only. New orders are not accepted, but cancels are allowed.";
 /// Words of a post-only window.
 pub const POST_ONLY: &str = "post-only mode: only post-only orders and cancels are allowed";
 /// Words of a restart.
@@ -64,7 +63,8 @@ impl Mode {
             Self::Normal => Ok(()),
             Self::PostOnly(_) if post_only => Ok(()),
             Self::PostOnly(until) => {
-                let wait = until.map_or(POST_ONLY_AFTER_RESTART_MS * 1_000_000, |u| u.since(now)).div_ceil(1_000_000_000);
+                let wait =
+                    until.map_or(POST_ONLY_AFTER_RESTART_MS * 1_000_000, |u| u.since(now)).div_ceil(1_000_000_000);
                 let body = json!({"error": POST_ONLY, "code": "post_only_mode", "retry_after_seconds": wait});
                 Err(Closed { status: 503, body, retry_after_s: Some(wait) })
             }

@@ -174,10 +174,7 @@ impl Exchange {
         self.notes.push(Note::Trade(next.clone()));
         // Nobody outside can ask for a trade among the scenario's own traders.
         let outside = |owner: &str| owner != super::TRADERS_KEY;
-        if final_now
-            && !outside(&next.owner)
-            && !next.makers.iter().any(|f| outside(&f.owner))
-        {
+        if final_now && !outside(&next.owner) && !next.makers.iter().any(|f| outside(&f.owner)) {
             self.trades.remove(&number);
         } else {
             self.trades.insert(number, next);
@@ -263,9 +260,8 @@ impl Exchange {
             *outside.entry(l.account).or_default() |= l.outside;
         }
         let lacks_cash = |a: &AccountIx, n: i64| (n - self.account(*a).cash.micro()).max(0);
-        let lacks_shares = |a: &AccountIx, i: InstrumentIx, n: i64| {
-            (n - self.account(*a).holding(i).balance.micro() as i64).max(0)
-        };
+        let lacks_shares =
+            |a: &AccountIx, i: InstrumentIx, n: i64| (n - self.account(*a).holding(i).balance.micro() as i64).max(0);
         let is_outside = |a: &AccountIx| outside.get(a).copied().unwrap_or(true);
         let short = cash.iter().any(|(a, n)| is_outside(a) && lacks_cash(a, *n) > 0)
             || shares.iter().any(|((a, i), n)| is_outside(a) && lacks_shares(a, *i, *n) > 0);
@@ -273,8 +269,7 @@ impl Exchange {
             return false;
         }
         let lent: Vec<_> = cash.iter().map(|(a, n)| (*a, None, lacks_cash(a, *n))).collect();
-        let lent_shares: Vec<_> =
-            shares.iter().map(|((a, i), n)| (*a, Some(*i), lacks_shares(a, *i, *n))).collect();
+        let lent_shares: Vec<_> = shares.iter().map(|((a, i), n)| (*a, Some(*i), lacks_shares(a, *i, *n))).collect();
         for (a, i, n) in lent.into_iter().chain(lent_shares).filter(|(.., n)| *n > 0) {
             self.accounts[a.ix()].deposit(Usdc(n));
             if i.is_some() {
@@ -283,8 +278,10 @@ impl Exchange {
             }
         }
         for ((a, i), n) in &shares {
-            self.free_up(*a, now, |a, o| *n > 0 && o.new.side == Side::Sell && o.new.instrument == *i && {
-                a.holding(*i).free().micro() < n.unsigned_abs()
+            self.free_up(*a, now, |a, o| {
+                *n > 0 && o.new.side == Side::Sell && o.new.instrument == *i && {
+                    a.holding(*i).free().micro() < n.unsigned_abs()
+                }
             });
         }
         for (a, n) in &cash {
@@ -403,9 +400,8 @@ impl Exchange {
             return Err(SetError::TooMany);
         }
         for i in tokens {
-            let mut sells = self.open_orders(|o| {
-                o.new.account == account && o.new.instrument == i && o.new.side == Side::Sell
-            });
+            let mut sells =
+                self.open_orders(|o| o.new.account == account && o.new.instrument == i && o.new.side == Side::Sell);
             while self.account(account).holding(i).free() < qty
                 && let Some(newest) = sells.pop()
             {

@@ -98,7 +98,9 @@ pub fn on_request(f: &Fault, route: &str, body: &[u8], cursor: Option<&str>) -> 
     let accepted = when(f.accepted.unwrap_or(false));
     let says = |status: u16, text: &str| Verdict {
         act: accepted.clone(),
-        say: Say::Instead(Response::error(status, f.text.as_deref().unwrap_or(text)).retry_after(f.retry_after.clone())),
+        say: Say::Instead(
+            Response::error(status, f.text.as_deref().unwrap_or(text)).retry_after(f.retry_after.clone()),
+        ),
         ..truth.clone()
     };
     let edited = |edit: Edit| Verdict { say: Say::Edited(edit), ..truth.clone() };
@@ -119,7 +121,9 @@ pub fn on_request(f: &Fault, route: &str, body: &[u8], cursor: Option<&str>) -> 
         },
         What::StallBeforeAccept => Verdict { act: Act::Never, say: Say::Nothing, ..truth },
         What::DelayedAccept => Verdict { act: Act::After(ns(f.ms)), say: Say::Nothing, ..truth },
-        What::Reset => Verdict { act: when(f.accepted.unwrap_or(true)), end: End::Reset(f.bytes.unwrap_or(0)), ..truth },
+        What::Reset => {
+            Verdict { act: when(f.accepted.unwrap_or(true)), end: End::Reset(f.bytes.unwrap_or(0)), ..truth }
+        }
         What::Close => Verdict { act: when(f.accepted.unwrap_or(true)), end: End::Close, ..truth },
         What::TooEarly => says(425, modes::RESTARTING),
         What::RateLimited => says(429, "Too Many Requests"),
@@ -127,7 +131,9 @@ pub fn on_request(f: &Fault, route: &str, body: &[u8], cursor: Option<&str>) -> 
         What::Html => body_is("text/html; charset=UTF-8", HTML.as_bytes()),
         What::Empty => body_is("application/json", b""),
         What::Garbled => body_is("application/json", b"{\"success\":tru,\"orderID\":\"0x"),
-        What::Gzip => body_is("application/json", &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0xab, 0x56, 0x2a, 0x2e, 0x4d, 0x4e]),
+        What::Gzip => {
+            body_is("application/json", &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0xab, 0x56, 0x2a, 0x2e, 0x4d, 0x4e])
+        }
         What::SuccessWithError => instead(Response::ok(for_each_leg(body, &refused_success(f)))),
         What::BatchReversed => edited(Edit::Reversed),
         What::OrderStatus => edited(Edit::Status(f.text.clone().unwrap_or_default())),
@@ -147,7 +153,10 @@ pub fn on_request(f: &Fault, route: &str, body: &[u8], cursor: Option<&str>) -> 
         What::ForgetFinished => edited(Edit::LiveOnly),
         What::BalanceWrong => edited(Edit::BalanceBy(f.n.unwrap_or(0))),
         What::Geoblock if route.starts_with("GET") => instead(Response::ok(geoblock(true))),
-        What::Geoblock => says(403, "Trading restricted in your region, please refer to available regions - https://docs.polymarket.com/api-reference/geoblock"),
+        What::Geoblock => says(
+            403,
+            "Trading restricted in your region, please refer to available regions - https://docs.polymarket.com/api-reference/geoblock",
+        ),
         What::ClosedOnly if route.starts_with("GET") => instead(Response::ok(json!({"closed_only": true}))),
         What::ClosedOnly => match buyer(body) {
             Some(who) => says(400, &format!("'{who}' address in closed only mode")),
@@ -354,7 +363,8 @@ mod tests {
     fn a_lie_moves_prices_and_sizes_and_nothing_else() {
         let text = r#"{"event_type":"price_change","timestamp":"17","price_changes":[{"asset_id":"9","best_ask":"1","best_bid":"0.45","price":"0.45","side":"BUY","size":"10"}]}"#;
         let wanted = text.replace("0.45", "0.46").replace("\"10\"", "\"30\"");
-        let same = |a: &str, b: &str| serde_json::from_str::<Value>(a).unwrap() == serde_json::from_str::<Value>(b).unwrap();
+        let same =
+            |a: &str, b: &str| serde_json::from_str::<Value>(a).unwrap() == serde_json::from_str::<Value>(b).unwrap();
         assert!(same(&lied(text, 100, 3), &wanted), "{}", lied(text, 100, 3));
         assert!(same(&lied(text, 0, 1), text));
     }
