@@ -437,3 +437,152 @@ impl Exchange {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        scenario::{OrderTag, Trader},
+        types::{
+            Address, ConditionId, MarketSpec, TimeInForce, TokenId,
+            fees::FeeSchedule,
+            market::{self, MarketKind, SignatureType},
+        },
+        venue::{TRADERS_KEY, rules::NewOrder},
+    };
+
+    const START: u64 = 1_790_000_000_000_000_000;
+
+    fn exchange() -> Exchange {
+        let spec = MarketSpec {
+            condition: ConditionId([1; 32]),
+            slug: "m".into(),
+            tokens: [TokenId([1; 32]), TokenId([2; 32])],
+            outcomes: ["A".into(), "B".into()],
+            exchange: market::Exchange::V2,
+            tick: TickSize::Cent,
+            min_size: Qty::shares(5),
+            fee: FeeSchedule { rate_ppm: 50_000 },
+            hold_ms: 0,
+            clear_on_start: true,
+            game_start: None,
+            kind: MarketKind::Series,
+        };
+        let mut x = Exchange::new(vec![spec], 3, 1.0);
+        for n in 1..=4 {
+            let a = Address([n; 20]);
+            x.open(|tokens| Account::new(a, a, SignatureType::Eoa, Usdc::dollars(500), tokens));
+        }
+        x
+    }
+
+    /// Accounts 0 and 1 are scenario traders, 2 and 3 are from outside.
+    fn order(n: u64, account: u32, token: u16, side: Side, cents: u64, shares: u64, tif: TimeInForce) -> NewOrder {
+        let (cash, qty) = (cents * shares * 10_000, shares * 1_000_000);
+        let mut id = [0; 32];
+        id[..8].copy_from_slice(&n.to_be_bytes());
+        NewOrder {
+            id: OrderHash(id),
+            account: AccountIx(account),
+            owner: if account < 2 { TRADERS_KEY.into() } else { format!("key {account}").into() },
+            tag: (account < 2).then_some((Trader(account as u16), OrderTag(n))),
+            instrument: InstrumentIx(token),
+            side,
+            maker_amount: if side == Side::Buy { cash } else { qty },
+            taker_amount: if side == Side::Buy { qty } else { cash },
+            tif,
+            post_only: false,
+        }
+    }
+
+    /// A generator for tests: enough to be arbitrary, the same in every run.
+    struct Dice(u64);
+
+    impl Dice {
+        fn up_to(&mut self, n: u64) -> u64 {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (self.0 >> 33) % n
+        }
+    }
+
+    #[test]
+    fn o14_whatever_fails_every_sum_stays_true() {
+        let (mut failed, mut refused, mut confirmed, mut lent) = (0, 0, 0, 0);
+        for seed in 0..60 {
+            let (mut x, mut dice) = (exchange(), Dice(seed));
+            let mut now = Nanos(START);
+            for n in 0..250 {
+                now = now.plus(dice.up_to(400) * 1_000_000);
+                x.advance(now);
+                let account = dice.up_to(4) as u32;
+                match dice.up_to(12) {
+                    0 => drop(x.split(AccountIx(account), MarketIx(0), Qty::shares(5 + dice.up_to(20)))),
+                    1 => drop(x.merge(AccountIx(account), MarketIx(0), Qty::shares(1 + dice.up_to(20)), now)),
+                    _ => {
+                        let (token, side) = (dice.up_to(2) as u16, [Side::Buy, Side::Sell][dice.up_to(2) as usize]);
+                        let tif = [TimeInForce::Gtc, TimeInForce::Fak][dice.up_to(2) as usize];
+                        let (cents, shares) = (30 + dice.up_to(41), 5 + dice.up_to(40));
+                        drop(x.submit(order(n, account, token, side, cents, shares, tif), now));
+                    }
+                }
+                for note in x.take_notes() {
+                    let Note::Trade(t) = note else { continue };
+                    match t.status {
+                        TradeStatus::Matched => {
+                            let ahead = (dice.up_to(4) == 0).then_some(t.account);
+                            let fate = Fate::Fails { mined: dice.up_to(2) == 0, retrying: dice.up_to(2) == 0, ahead };
+                            match dice.up_to(5) {
+                                0 => x.set_fate(t.number, Fate::Stuck),
+                                1..=3 => x.set_fate(t.number, fate),
+                                _ => {}
+                            }
+                        }
+                        TradeStatus::Failed => failed += 1,
+                        TradeStatus::Confirmed => confirmed += 1,
+                        TradeStatus::Mined | TradeStatus::Retrying => {}
+                    }
+                }
+                assert_eq!(x.audit(), Ok(()), "seed {seed}, step {n}");
+            }
+            refused += x.fates_refused;
+            lent += x.accounts.iter().filter(|a| a.deposits > Usdc::dollars(500)).count();
+            x.resolve(MarketIx(0), Payout::Half, now);
+            x.advance(now.plus(10_000_000_000));
+            assert_eq!(x.audit(), Ok(()), "seed {seed}, decided");
+        }
+        assert!(failed > 500 && refused > 5 && confirmed > 500 && lent > 5, "{failed} {refused} {confirmed} {lent}");
+    }
+
+    #[test]
+    fn o14_each_kind_of_match_is_undone_exactly() {
+        // What account 3 does against account 2's resting order: swap, mint, and, both owning a set, merge.
+        for (maker, taker) in [
+            ((0, Side::Sell, 60), (0, Side::Buy, 60)),
+            ((0, Side::Buy, 40), (0, Side::Sell, 40)),
+            ((1, Side::Buy, 40), (0, Side::Buy, 60)),
+            ((1, Side::Sell, 40), (0, Side::Sell, 60)),
+        ] {
+            for (mined, retrying) in [(false, false), (false, true), (true, false), (true, true)] {
+                let mut x = exchange();
+                let now = Nanos(START);
+                for a in [2, 3] {
+                    x.split(AccountIx(a), MarketIx(0), Qty::shares(20)).unwrap();
+                }
+                let state = |x: &Exchange| {
+                    let of = |a: &Account| {
+                        (a.cash, a.fees, a.spent, a.received, [0, 1].map(|i| *a.holding(InstrumentIx(i))))
+                    };
+                    (x.accounts.iter().map(of).collect::<Vec<_>>(), x.fees, x.markets[0].sets)
+                };
+                let before = state(&x);
+                x.submit(order(1, 2, maker.0, maker.1, maker.2, 10, TimeInForce::Gtc), now).unwrap();
+                x.submit(order(2, 3, taker.0, taker.1, taker.2, 10, TimeInForce::Fak), now).unwrap();
+                assert_ne!(state(&x), before);
+                x.set_fate(1, Fate::Fails { mined, retrying, ahead: None });
+                x.advance(now.plus(10_000_000_000));
+                assert_eq!(x.trade(1).map(|t| t.status), Some(TradeStatus::Failed), "{maker:?}");
+                assert_eq!((state(&x), x.audit()), (before, Ok(())), "{maker:?} {mined} {retrying}");
+            }
+        }
+    }
+}
