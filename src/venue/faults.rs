@@ -1,8 +1,8 @@
 //! Misbehaviour on command: what a fault is, where and when it strikes, and how one is read from a file. Pure.
 //!
 //! A fault is one flat record: `what`, where it applies, when it strikes, and its parameters; [`TABLE`] says which
-//! parameters belong to which `what`. `strikes` decides, given what happens and the time; `verdict` says what to do about
-//! a request; `misbehave` carries it out. The catalogue for people is docs/FAULTS.md.
+//! parameters belong to which `what`. `Faults` decides, given what happens and the time; `verdict` says what to do about
+//! it; `misbehave` carries it out. The catalogue for people is docs/FAULTS.md.
 
 use serde::{Deserialize, Serialize};
 
@@ -437,7 +437,7 @@ impl Fault {
                 return Err((key, format!("is no key of `{}`", self.what.name())));
             }
         }
-        for key in row.needs.iter().filter(|k| !has(k)) {
+        if let Some(key) = row.needs.iter().find(|k| !has(k)) {
             return Err((key, format!("is missing: `{}` needs it", self.what.name())));
         }
         if self.probability.is_some_and(|p| !(0.0..=1.0).contains(&p)) {
