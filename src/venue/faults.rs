@@ -1,8 +1,8 @@
 //! Misbehaviour on command: what a fault is, where and when it strikes, and how one is read from a file. Pure.
 //!
 //! A fault is one flat record: `what`, where it applies, when it strikes, and its parameters; [`TABLE`] says which
-//! parameters belong to which `what`. `Faults` decides, given what happens and the time; `verdict` says what to do about
-//! it; `misbehave` carries it out. The catalogue for people is docs/FAULTS.md.
+//! parameters belong to which `what`. [`Faults`] decides, given what happens and the time; `verdict` says what follows;
+//! `misbehave` carries it out. The catalogue for people is docs/FAULTS.md.
 
 use serde::{Deserialize, Serialize};
 

@@ -590,3 +590,76 @@ impl Books for View<'_> {
         self.account(trader).map_or(Usdc::ZERO, Account::free_cash)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        scenario::{Filled, Setup},
+        types::{
+            MarketSpec, TimeInForce,
+            fees::FeeSchedule,
+            market::{Exchange as Contract, MarketKind},
+        },
+        venue::wallets,
+    };
+
+    struct Quiet;
+
+    impl Scenario for Quiet {
+        fn setup(&self) -> Setup {
+            let market = MarketSpec {
+                condition: ConditionId([1; 32]),
+                slug: "m".into(),
+                tokens: [TokenId([1; 32]), TokenId([2; 32])],
+                outcomes: ["A".into(), "B".into()],
+                exchange: Contract::V2,
+                tick: TickSize::Cent,
+                min_size: Qty::shares(5),
+                fee: FeeSchedule { rate_ppm: 0 },
+                hold_ms: 100,
+                clear_on_start: false,
+                game_start: None,
+                kind: MarketKind::Series,
+            };
+            Setup { title: "test".into(), markets: vec![market], traders: Vec::new() }
+        }
+
+        fn next_at(&self) -> Option<SimTime> {
+            None
+        }
+
+        fn step(&mut self, _: SimTime, _: &dyn Books, _: &mut Vec<Command>) {}
+
+        fn filled(&mut self, _: SimTime, _: Filled) {}
+    }
+
+    #[test]
+    fn a_trade_meets_its_fate_however_late_the_venue_looks() {
+        let listed = wallets::development(Usdc::dollars(100));
+        let mut host = Host::new(Box::new(Quiet), &listed, 137, 1, 1.0);
+        host.armed = Arc::new(Armed::new(1, vec![Fault::new(What::TradeStuck)]).unwrap());
+        let owner = host.keys.create(listed[0].owner, 0).map(|c| c.key.clone()).unwrap();
+        let now = Nanos(1_790_000_000_000_000_000);
+        let account = host.funder(&listed[0].funder).unwrap();
+        for (n, instrument) in [InstrumentIx(0), InstrumentIx(1)].into_iter().enumerate() {
+            let new = NewOrder {
+                id: OrderHash([n as u8 + 1; 32]),
+                account,
+                owner: owner.clone(),
+                tag: None,
+                instrument,
+                side: Side::Buy,
+                maker_amount: 5_000_000,
+                taker_amount: 10_000_000,
+                tif: TimeInForce::Gtc,
+                post_only: false,
+            };
+            host.exchange.submit(new, now).unwrap();
+        }
+        // The hold ends, the trade is made and its settlement is due, all before the venue looks again.
+        host.advance(now.plus(60_000_000_000));
+        let trades: Vec<_> = host.exchange.trades().map(|t| t.status).collect();
+        assert_eq!(trades, [TradeStatus::Matched]);
+    }
+}

@@ -585,4 +585,24 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn o14_a_trade_that_cannot_be_undone_lands_once() {
+        let mut x = exchange();
+        let now = Nanos(START);
+        x.split(AccountIx(2), MarketIx(0), Qty::shares(40)).unwrap();
+        for (n, fate) in [(1, Fate::Fails { mined: true, retrying: true, ahead: None }), (2, Fate::Stuck)] {
+            x.submit(order(2 * n, 2, 0, Side::Sell, 50, 10, TimeInForce::Gtc), now).unwrap();
+            x.submit(order(2 * n + 1, 3, 0, Side::Buy, 50, 10, TimeInForce::Fak), now).unwrap();
+            x.set_fate(n, fate);
+        }
+        // Of twenty shares fifteen go on, so that the first ten cannot be given back.
+        x.submit(order(6, 2, 0, Side::Buy, 40, 15, TimeInForce::Gtc), now).unwrap();
+        x.submit(order(7, 3, 0, Side::Sell, 40, 15, TimeInForce::Fak), now).unwrap();
+        x.advance(now.plus(20_000_000_000));
+        let status = |n| x.trade(n).map(|t| t.status);
+        assert_eq!((status(1), status(2)), (Some(TradeStatus::Confirmed), Some(TradeStatus::Matched)));
+        assert_eq!(x.account(AccountIx(3)).holding(InstrumentIx(0)).unsettled, Qty::shares(10), "the stuck ten");
+        assert_eq!((x.fates_refused, x.audit()), (1, Ok(())));
+    }
 }
