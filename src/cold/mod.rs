@@ -1,5 +1,6 @@
-//! The cold tile: journal, metrics, health, logs, summary. It blocks where the others must not.
+//! The cold tile: journal, metrics, health, the operator's interface, logs, summary. It blocks where the others must not.
 
+pub mod admin;
 pub mod flow;
 pub mod health;
 pub mod journal;

@@ -426,7 +426,7 @@ impl Desk {
         }
     }
 
-    fn trading_state(&self, m: MarketIx) -> TradingState {
+    pub(super) fn trading_state(&self, m: MarketIx) -> TradingState {
         let net = self.ledger.net(m);
         TradingState::of(&TradingFacts {
             resolved: self.ledger.payout(m).is_some(),
@@ -569,6 +569,7 @@ impl Desk {
                     .sum(),
             },
             kill_switch: self.risk.killed().map(KillReason::as_str),
+            ..report::Brief::default()
         }
     }
 

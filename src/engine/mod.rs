@@ -6,6 +6,7 @@
 pub mod action;
 pub mod book;
 mod desk;
+mod detail;
 pub mod digest;
 pub mod gate;
 mod hear;

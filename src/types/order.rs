@@ -166,6 +166,22 @@ pub enum OrderState {
 }
 
 impl OrderState {
+    /// Snake-case name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Sent => "sent",
+            Self::Live => "live",
+            Self::Delayed => "delayed",
+            Self::CancelPending => "cancel_pending",
+            Self::Unknown => "unknown",
+            Self::Filled => "filled",
+            Self::Cancelled => "cancelled",
+            Self::Rejected => "rejected",
+            Self::NeverSent => "never_sent",
+        }
+    }
+
     /// True when nothing more can fill, save for late trades of what was matched before.
     pub const fn is_terminal(self) -> bool {
         matches!(self, Self::Filled | Self::Cancelled | Self::Rejected | Self::NeverSent)
