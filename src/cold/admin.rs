@@ -111,17 +111,19 @@ impl Admin {
         };
         entry.status = answer.status;
         entry.why = done.err().map(|no| no.why);
-        if let Err(error) = self.audit.write(&entry) {
-            tracing::error!(event_type = "audit_failed", action = action.unwrap_or("other"), "{error}");
+        let name = action.unwrap_or("other");
+        match self.audit.write(&entry) {
+            Ok(true) => tracing::warn!(
+                event_type = "admin",
+                action = name,
+                status = u64::from(answer.status),
+                request_id = entry.request_id.unwrap_or(""),
+                authenticated = entry.authenticated,
+                "the operator's interface was called"
+            ),
+            Ok(false) => {}
+            Err(error) => tracing::error!(event_type = "audit_failed", action = name, "{error}"),
         }
-        tracing::warn!(
-            event_type = "admin",
-            action = action.unwrap_or("other"),
-            status = u64::from(answer.status),
-            request_id = entry.request_id.unwrap_or(""),
-            authenticated = entry.authenticated,
-            "the operator called"
-        );
         answer
     }
 
@@ -145,7 +147,10 @@ impl Admin {
             return no(400, "a header X-Request-Id is needed: up to 64 letters, digits and -_.: , new for every call");
         };
         if !self.audit.is_fresh(id) {
-            return no(409, "this X-Request-Id was used before; nothing was done now. Look at /state, then use a new one");
+            return no(
+                409,
+                "this X-Request-Id was used before; nothing was done now. Look at /state, then use a new one",
+            );
         }
         let order = self.read(action, request.body, entry)?;
         if order == Order::ResetKill {
@@ -245,7 +250,10 @@ impl Admin {
         if told == all {
             Ok(())
         } else {
-            no(503, format!("the engine took {told} of {all} events and no more now; ask again with a new X-Request-Id"))
+            no(
+                503,
+                format!("the engine took {told} of {all} events and no more now; ask again with a new X-Request-Id"),
+            )
         }
     }
 }

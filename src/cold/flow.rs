@@ -12,7 +12,7 @@ use crate::{
     engine::Action,
     types::{
         Event, OrderHash, Side, TradeKey,
-        event::{ControlEvent, KillReason, MatchEvent, ReplyEvent, TradeStatus, UserEvent},
+        event::{ControlEvent, Dependency, KillReason, MarketEvent, MatchEvent, ReplyEvent, TradeStatus, UserEvent},
         order::StrategyId,
     },
 };
@@ -41,6 +41,12 @@ pub struct Flow {
     pub filled: [[u64; 2]; 2],
     /// Kill switch, by reason, as [`KillReason::ALL`].
     pub kills: [u64; KillReason::ALL.len()],
+    /// Times that a dependency's breaker opened, as [`Dependency::ALL`].
+    pub breaker_trips: [u64; Dependency::ALL.len()],
+    /// Which of them are open now.
+    pub breakers_open: [bool; Dependency::ALL.len()],
+    /// How far the market channel's messages are behind the venue's own time on them.
+    pub market_lag: Lag,
     /// Where the match is, by its feed.
     pub state_of_match: Option<MatchEvent>,
     /// The user channel is connected.
@@ -59,7 +65,12 @@ impl Flow {
     /// Takes one record into account.
     pub fn see(&mut self, record: &Record) {
         match record {
-            Record::Event(event) => self.event(&event.event),
+            Record::Event(event) => {
+                if let Event::Market(MarketEvent::FrameEnd { venue_ms }) = event.event {
+                    self.market_lag.see(venue_ms, event.stamp.wall.millis());
+                }
+                self.event(&event.event);
+            }
             Record::Action { action, .. } => self.action(action),
             Record::StateHash { seq, hash } => self.state_hash = Some((*seq, *hash)),
             Record::Gap { lost, .. } => self.lost += lost,
@@ -85,6 +96,11 @@ impl Flow {
                 match reply {
                     ReplyEvent::GatewayUp => self.gateway_up = true,
                     ReplyEvent::GatewayDown => self.gateway_up = false,
+                    ReplyEvent::Breaker { of, open } => {
+                        let n = index(&Dependency::ALL, *of);
+                        self.breaker_trips[n] += u64::from(*open && !self.breakers_open[n]);
+                        self.breakers_open[n] = *open;
+                    }
                     _ => {}
                 }
                 5
@@ -129,6 +145,30 @@ impl Flow {
             }
             Action::Finished { clean } => self.finished = Some(*clean),
             _ => {}
+        }
+    }
+}
+
+/// Time between what the venue says on a message and our reading it, in milliseconds, the venue's unit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lag {
+    /// Messages that said it.
+    pub count: u64,
+    /// Sum over them.
+    pub sum_ms: u64,
+    /// The longest.
+    pub max_ms: u64,
+}
+
+impl Lag {
+    /// A message of the venue's time `venue_ms`, zero if it did not say, was read at `read_ms`.
+    fn see(&mut self, venue_ms: u64, read_ms: u64) {
+        if venue_ms > 0 {
+            // The two clocks differ a little; what seems to come from the future came at once.
+            let lag = read_ms.saturating_sub(venue_ms);
+            self.count += 1;
+            self.sum_ms = self.sum_ms.saturating_add(lag);
+            self.max_ms = self.max_ms.max(lag);
         }
     }
 }
@@ -219,6 +259,29 @@ mod tests {
         see(&mut flow, Event::Control(ControlEvent::Kill(KillReason::Rejects)));
         assert_eq!(flow.kills[KillReason::Rejects as usize], 1);
         assert_eq!(flow.kills.iter().sum::<u64>(), 1);
+    }
+
+    #[test]
+    fn breakers_are_counted_when_they_open() {
+        let mut flow = Flow::default();
+        let breaker = |of, open| Event::Reply(ReplyEvent::Breaker { of, open });
+        for (open, trips) in [(true, 1), (true, 1), (false, 1), (true, 2)] {
+            see(&mut flow, breaker(Dependency::Cancels, open));
+            let n = Dependency::Cancels as usize;
+            assert_eq!((flow.breaker_trips[n], flow.breakers_open[n]), (trips, open));
+        }
+        assert_eq!(flow.breaker_trips.iter().sum::<u64>(), 2);
+    }
+
+    #[test]
+    fn the_market_s_lag_is_of_messages_that_say_when() {
+        let mut flow = Flow::default();
+        for (venue_ms, read_ms) in [(1_000, 1_040), (0, 9_000), (2_000, 1_999)] {
+            let stamp = Stamp { wall: crate::types::Nanos(read_ms * 1_000_000), ..Stamp::default() };
+            let event = Event::Market(MarketEvent::FrameEnd { venue_ms });
+            flow.see(&Record::Event(Sequenced { seq: 1, stamp, event }));
+        }
+        assert_eq!(flow.market_lag, Lag { count: 2, sum_ms: 40, max_ms: 40 });
     }
 
     #[test]

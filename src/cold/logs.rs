@@ -83,8 +83,7 @@ pub fn install(level: config::Level, file: Option<&Path>, run_id: &str) -> Resul
     let writer = writer.map_err(|e| format!("log thread: {e}"))?;
     let guard = Guard { queue: queue.clone(), writer: Some(writer) };
     let level = Arc::new(AtomicU8::new(level as u8));
-    let layer =
-        JsonLayer { level: Arc::clone(&level), run_id: run_id.to_owned(), queue, dropped: AtomicU64::new(0) };
+    let layer = JsonLayer { level: Arc::clone(&level), run_id: run_id.to_owned(), queue, dropped: AtomicU64::new(0) };
     tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer))
         .map_err(|_| "logs are installed already".to_owned())?;
     // Set once: the default above is set once.

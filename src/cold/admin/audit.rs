@@ -132,21 +132,26 @@ impl Audit {
         !self.used.contains(id)
     }
 
-    /// Appends and flushes; remembers the id of an authenticated call, whatever came of it.
-    pub(super) fn write(&mut self, entry: &Entry<'_>) -> Result<(), String> {
+    /// Appends and flushes; remembers the id of an authenticated call, whatever came of it. False if it was one call too
+    /// many without a token, and only counted.
+    pub(super) fn write(&mut self, entry: &Entry<'_>) -> Result<bool, String> {
         if let (true, Some(id)) = (entry.authenticated, entry.request_id) {
             self.remember(id.to_owned());
         }
         if !entry.authenticated && !self.may_write_stranger(entry.at) {
             self.untold += 1;
-            return Ok(());
+            return Ok(false);
         }
         let line = entry.line(&self.run, self.untold);
         // One write: two processes that share the file do not mix their lines.
-        let written = self.file.write_all(line.as_bytes()).and_then(|()| self.file.sync_data());
+        let mut written = self.file.write_all(line.as_bytes());
+        if entry.authenticated {
+            // A power cut must not make an id fresh again. Strangers do not get to make the disk work.
+            written = written.and_then(|()| self.file.sync_data());
+        }
         written.map_err(|e| format!("audit: {}: {e}", self.path.display()))?;
         self.untold = 0;
-        Ok(())
+        Ok(true)
     }
 
     fn may_write_stranger(&mut self, now: Nanos) -> bool {

@@ -107,7 +107,9 @@ fn read(path: &Path) -> Result<Zeroizing<String>, String> {
     let facts = file.metadata().map_err(|e| e.to_string())?;
     let mode = facts.permissions().mode() & 0o777;
     if !facts.is_file() || mode & 0o077 != 0 {
-        return Err(format!("others may read or write it (mode {mode:o}); delete it, and the next start makes a new one"));
+        return Err(format!(
+            "others may read or write it (mode {mode:o}); delete it, and the next start makes a new one"
+        ));
     }
     if fs::metadata("/proc/self").is_ok_and(|me| me.uid() != facts.uid()) {
         return Err("it belongs to another user; delete it, and the next start makes a new one".into());
