@@ -162,7 +162,7 @@ impl Audit {
         self.minute.1 <= STRANGERS_PER_MINUTE
     }
 
-    fn remember(&mut self, id: String) {
+    pub(super) fn remember(&mut self, id: String) {
         if self.used.insert(id.clone()) {
             self.order.push_back(id);
             if self.order.len() > IDS_MAX
@@ -171,6 +171,14 @@ impl Audit {
                 self.used.remove(&oldest);
             }
         }
+    }
+}
+
+#[cfg(test)]
+impl Audit {
+    /// From here on nothing can be written.
+    pub(super) fn break_file(&mut self) {
+        self.file = File::open(&self.path).expect("it is there");
     }
 }
 
