@@ -73,7 +73,7 @@ pub const CONTROL: Ring = row("control", "cold", "hot", 64, WhenFull::AskAgain);
 pub const JOURNAL: Ring = row("journal", "hot", "cold", 32_768, WhenFull::StopOrders);
 /// Latency measurements. Each of the feed tiles, the hot tile and the gateway has one.
 pub const SAMPLES: Ring = row("samples", "feed, hot, gateway", "cold", 16_384, WhenFull::DropAndCount);
-/// Messages that could not be read. Each feed has one. What does not fit is counted, and its book has its gap all the same.
+/// Messages that could not be read. Each feed has one. What does not fit is counted; its book has its gap anyway.
 pub const DEAD_LETTERS: Ring = row("dead_letters", "feed", "cold", 256, WhenFull::DropAndCount);
 
 /// Slots of [`ORDERS`] that only cancels may use.

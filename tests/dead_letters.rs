@@ -80,7 +80,9 @@ fn s11_dead_letter_store_full_or_poisoned() {
     dir.write(FILE, spoilt.concat());
     let mut store = Store::open(dir.dir(), "r2", &universe());
     store.receive(letter(2, Source::Sports, b"{"), Nanos(0));
-    (0..10).for_each(|n| drop(store.turn(Nanos(n * SECOND))));
+    (0..10).for_each(|n| {
+        store.turn(Nanos(n * SECOND));
+    });
     let kept = Kept::read(dir.dir()).expect("it can be read");
     assert_eq!((kept.letters.len(), kept.unreadable), (2, 4), "{kept:?}");
     assert_eq!(kept.letters[0].bytes(), poison, "a message cannot forge another");
@@ -152,7 +154,7 @@ fn dead_letters_cannot_reach_the_order_path() {
     let dir = Scratch::new("replay");
     let mut store = Store::open(dir.dir(), "r1", &universe());
     let order = br#"{"order":{"salt":1,"maker":"0x01","tokenId":"7","side":"BUY"},"owner":"k","orderType":"GTC"}"#;
-    let book = br#"{"event_type":"book","asset_id":"7","market":"0x0707070707070707070707070707070707070707070707070707070707070707","bids":[{"price":"0.4","size":"5"}],"asks":[],"timestamp":"1","hash":""}"#;
+    let book = br#"{"event_type":"book","asset_id":"7","market":"0x07","bids":[{"price":"0.4","size":"5"}],"asks":[],"timestamp":"1","hash":""}"#;
     for (n, (source, message)) in
         [(Source::User, &order[..]), (Source::Market, book), (Source::Market, b"{"), (Source::Witness, b"{}")]
             .into_iter()

@@ -1,4 +1,4 @@
-//! The operator's interface: halt, resume, kill, reset, cancel all, log level. Authenticated, and every call written down.
+//! The operator's interface: halt, resume, kill, reset, cancel all, log level. Authenticated and audited.
 //!
 //! A call needs the bearer token and a request id that was never used before, by this process or an earlier one. What
 //! it leads to is an event for the engine, through the control ring, like everything else that the engine hears. What
@@ -198,6 +198,7 @@ impl Admin {
             return no(400, format!("reason has at most {REASON_MAX} characters"));
         }
         entry.reason = reason.map(str::to_owned);
+        entry.about = text("market")?.or(text("level")?).map(str::to_owned);
         Ok(match action {
             "halt" => Order::Halt(self.market(text("market")?)?),
             "resume" => Order::Resume(self.market(text("market")?)?),

@@ -39,7 +39,7 @@ pub struct Flow {
     pub placed: [[u64; 2]; 2],
     /// Fills, by side and strategy.
     pub filled: [[u64; 2]; 2],
-    /// Kill switch, by reason, as [`KillReason::ALL`].
+    /// Times that the kill switch was thrown, by reason, as [`KillReason::ALL`].
     pub kills: [u64; KillReason::ALL.len()],
     /// Times that a dependency's breaker opened, as [`Dependency::ALL`].
     pub breaker_trips: [u64; Dependency::ALL.len()],
@@ -57,6 +57,8 @@ pub struct Flow {
     pub state_hash: Option<(u64, u64)>,
     /// How the engine finished, once it has: true if it left nothing behind.
     pub finished: Option<bool>,
+    /// The kill switch is on, as of this event.
+    kill: (bool, u64),
     orders: Recent<OrderHash, StrategyId>,
     trades: Recent<(TradeKey, OrderHash), ()>,
 }
@@ -69,11 +71,29 @@ impl Flow {
                 if let Event::Market(MarketEvent::FrameEnd { venue_ms }) = event.event {
                     self.market_lag.see(venue_ms, event.stamp.wall.millis());
                 }
+                match event.event {
+                    Event::Control(ControlEvent::Kill(reason)) => self.killed(Some(reason.as_str()), event.seq),
+                    Event::Control(ControlEvent::ResetKill) => self.killed(None, event.seq),
+                    _ => {}
+                }
                 self.event(&event.event);
             }
             Record::Action { action, .. } => self.action(action),
             Record::StateHash { seq, hash } => self.state_hash = Some((*seq, *hash)),
             Record::Gap { lost, .. } => self.lost += lost,
+        }
+    }
+
+    /// The kill switch as of event `seq`, by its reason. The engine throws it by itself too, which is no event: then its
+    /// numbers are the first to say so.
+    pub fn killed(&mut self, reason: Option<&str>, seq: u64) {
+        let (on, since) = self.kill;
+        if seq < since {
+            return;
+        }
+        self.kill = (reason.is_some(), seq);
+        if !on && let Some(n) = KillReason::ALL.iter().position(|r| Some(r.as_str()) == reason) {
+            self.kills[n] += 1;
         }
     }
 
@@ -109,14 +129,7 @@ impl Flow {
                 self.state_of_match = Some(*state);
                 6
             }
-            Event::Control(control) => {
-                if let ControlEvent::Kill(reason) = control
-                    && let Some(n) = KillReason::ALL.iter().position(|r| r == reason)
-                {
-                    self.kills[n] += 1;
-                }
-                7
-            }
+            Event::Control(_) => 7,
         };
         self.events[kind] += 1;
     }
@@ -259,6 +272,26 @@ mod tests {
         see(&mut flow, Event::Control(ControlEvent::Kill(KillReason::Rejects)));
         assert_eq!(flow.kills[KillReason::Rejects as usize], 1);
         assert_eq!(flow.kills.iter().sum::<u64>(), 1);
+    }
+
+    #[test]
+    fn the_kill_switch_is_counted_when_it_is_thrown_by_whom_ever() {
+        let control =
+            |seq, event| Record::Event(Sequenced { seq, stamp: Stamp::default(), event: Event::Control(event) });
+        let mut flow = Flow::default();
+        let count = |flow: &Flow, reason| flow.kills[reason as usize];
+        flow.killed(None, 1);
+        flow.killed(Some("rejects"), 5);
+        flow.killed(Some("rejects"), 9);
+        flow.see(&control(10, ControlEvent::Kill(KillReason::Manual)));
+        assert_eq!((count(&flow, KillReason::Rejects), count(&flow, KillReason::Manual)), (1, 0), "it was on already");
+        flow.see(&control(12, ControlEvent::ResetKill));
+        flow.killed(Some("rejects"), 11);
+        assert_eq!(count(&flow, KillReason::Rejects), 1, "older than the reset");
+        flow.see(&control(13, ControlEvent::Kill(KillReason::Manual)));
+        flow.killed(None, 12);
+        flow.killed(Some("manual"), 14);
+        assert_eq!((count(&flow, KillReason::Rejects), count(&flow, KillReason::Manual)), (1, 1));
     }
 
     #[test]

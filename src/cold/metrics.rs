@@ -142,9 +142,7 @@ pub fn prometheus(view: &View<'_>) -> String {
     }
     p.family("kill_switch_triggers_total", "counter", "Times that the kill switch was thrown.");
     for (reason, n) in KillReason::ALL.map(KillReason::as_str).iter().zip(view.flow.kills) {
-        // The engine throws it by itself too; that shows in its own numbers, not in an event.
-        let own = view.status.is_some_and(|s| s.brief.kill_switch == Some(*reason));
-        p.line("kill_switch_triggers_total", &[("reason", reason)], n.max(u64::from(own)));
+        p.line("kill_switch_triggers_total", &[("reason", reason)], n);
     }
     let name = "circuit_breaker_trips_total";
     p.family(name, "counter", "Times that a breaker opened: of a dependency, or of a market.");

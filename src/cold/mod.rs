@@ -1,4 +1,4 @@
-//! The cold tile: journal, metrics, health, the operator's interface, logs, summary. It blocks where the others must not.
+//! The cold tile: journal, metrics, health, operator, logs, summary. It blocks where the others must not.
 
 pub mod admin;
 pub mod alerts;

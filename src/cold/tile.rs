@@ -210,6 +210,13 @@ impl ColdTile {
         }
     }
 
+    /// The engine has shown its numbers.
+    fn show(&mut self, status: Latest, now: Nanos) {
+        self.flow.killed(status.brief.kill_switch, status.seq);
+        alerts::log(self.alerts.look(&status, now));
+        self.status = Some(status);
+    }
+
     fn publish_journal(&self) {
         if let Some(journal) = &self.parts.journal {
             use std::sync::atomic::Ordering::Relaxed;
@@ -399,7 +406,9 @@ impl ColdTile {
         self.parts.progress.finish();
         self.publish_journal();
         // What the hot tile showed last, at its end.
-        self.status = self.parts.status.take().or(self.status.take());
+        if let Some(status) = self.parts.status.take() {
+            self.show(status, self.parts.clock.now().wall);
+        }
         if let Some(store) = self.parts.store.as_mut() {
             store.finish();
         }
@@ -490,8 +499,7 @@ impl Stage for ColdTile {
         }
         self.parts.clock.follow_system();
         if let Some(status) = self.parts.status.take() {
-            alerts::log(self.alerts.look(&status, now.wall));
-            self.status = Some(status);
+            self.show(status, now.wall);
         }
         if let Some(store) = self.parts.store.as_mut() {
             store.turn(now.wall);

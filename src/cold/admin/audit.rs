@@ -35,6 +35,8 @@ pub(super) struct Entry<'a> {
     pub request_id: Option<&'a str>,
     pub authenticated: bool,
     pub reason: Option<String>,
+    /// The market or the level that was named.
+    pub about: Option<String>,
     /// HTTP status of the answer; 0: asked for, and not answered yet.
     pub status: u16,
     /// Why it was refused.
@@ -50,6 +52,7 @@ impl Default for Entry<'_> {
             request_id: None,
             authenticated: false,
             reason: None,
+            about: None,
             status: 0,
             why: None,
         }
@@ -67,7 +70,7 @@ impl Entry<'_> {
             "ts": rfc3339(self.at.0), "run": run, "action": self.action.unwrap_or("other"), "outcome": outcome,
             "request_id": self.request_id, "authenticated": self.authenticated, "peer": self.peer.to_string(),
         });
-        for (name, value) in [("reason", &self.reason), ("why", &self.why)] {
+        for (name, value) in [("about", &self.about), ("reason", &self.reason), ("why", &self.why)] {
             if let Some(text) = value {
                 object[name] = text.as_str().into();
             }
@@ -132,8 +135,8 @@ impl Audit {
         !self.used.contains(id)
     }
 
-    /// Appends and flushes; remembers the id of an authenticated call, whatever came of it. False if it was one call too
-    /// many without a token, and only counted.
+    /// Appends and flushes; remembers the id of an authenticated call, whatever came of it. False if it was one call
+    /// too many without a token, and only counted.
     pub(super) fn write(&mut self, entry: &Entry<'_>) -> Result<bool, String> {
         if let (true, Some(id)) = (entry.authenticated, entry.request_id) {
             self.remember(id.to_owned());
