@@ -400,7 +400,7 @@ impl HotTile {
     fn publish(&mut self, now: Nanos) {
         if self.done || now.since(self.shown) >= SHOW_EVERY_NS {
             self.shown = now;
-            self.board.put(Latest { seq: self.seq, brief: self.engine.brief() });
+            self.board.put(Latest { seq: self.seq, brief: self.engine.brief(), detail: self.engine.detail() });
         }
         self.status.seq.store(self.seq, Ordering::Relaxed);
         self.status.admitting.store(!self.done && self.engine.closed().is_none(), Ordering::Relaxed);

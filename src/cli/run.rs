@@ -126,6 +126,7 @@ fn try_run(args: &Args) -> Result<u8, Refused> {
     let mut session = Session::start(&config, &place, &plan, &run_id)?;
     if let Some(health) = session.health {
         say(&format!("health at http://{health}"));
+        say(&format!("admin token {}", session.token));
     }
     let ended = watch::until_over(&mut session, &place, &config, &signals);
     let code = finish(args, &config, &mut place, &plan, session, &run_id, started.elapsed(), &ended)?;

@@ -553,7 +553,7 @@ impl Desk {
         }
     }
 
-    fn trading_state(&self, m: MarketIx) -> TradingState {
+    pub(super) fn trading_state(&self, m: MarketIx) -> TradingState {
         let net = self.ledger.net(m);
         TradingState::of(&TradingFacts {
             resolved: self.ledger.payout(m).is_some(),

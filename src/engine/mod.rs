@@ -7,6 +7,7 @@ pub mod action;
 pub mod book;
 pub mod breaker;
 mod desk;
+mod detail;
 pub mod digest;
 pub mod gate;
 mod hear;

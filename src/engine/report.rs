@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use crate::types::{Qty, Usdc};
+use super::{MARKETS_MAX, trading::TradingState};
+use crate::types::{InstrumentIx, OrderHash, Price, Qty, Side, Usdc, order::OrderState};
 
 /// Counts and sums of one run. Money and sizes are exact integers; whoever prints them writes decimals.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -48,6 +49,54 @@ pub struct Brief {
     pub exposure: [Usdc; 2],
     /// Why the kill switch tripped, if it did.
     pub kill_switch: Option<&'static str>,
+}
+
+/// Open orders that [`Detail`] lists; of more, it says how many more.
+pub const ORDERS_SHOWN: usize = 256;
+
+/// What is held and what is open, one by one: for `/state`. Some 25 KiB of plain data, no allocation.
+#[derive(Clone, Debug, Default)]
+pub struct Detail {
+    /// Collateral by our own account.
+    pub cash: Usdc,
+    /// In the order of the universe.
+    pub markets: heapless::Vec<Holding, MARKETS_MAX>,
+    /// Orders that are not finished, by market.
+    pub orders: heapless::Vec<OpenOrder, ORDERS_SHOWN>,
+    /// Open orders beyond those.
+    pub orders_more: u64,
+}
+
+/// One market, now.
+#[derive(Clone, Copy, Debug)]
+pub struct Holding {
+    /// Where it is in its trading life.
+    pub state: TradingState,
+    /// Shares by all fills, of each outcome: what risk counts.
+    pub position: [Qty; 2],
+    /// Shares by settled fills, of each outcome: what may be sold and merged.
+    pub settled: [Qty; 2],
+    /// Orders open.
+    pub open: u64,
+}
+
+/// One order that is not finished.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenOrder {
+    /// Its id.
+    pub order: OrderHash,
+    /// Its token.
+    pub instrument: InstrumentIx,
+    /// Its side.
+    pub side: Side,
+    /// Its limit.
+    pub price: Price,
+    /// Its size.
+    pub qty: Qty,
+    /// How much of it is filled.
+    pub filled: Qty,
+    /// Where it is in its life.
+    pub state: OrderState,
 }
 
 /// The venue's account of us against ours.

@@ -10,6 +10,8 @@ use super::{Refused, logs_on_stderr, place::Place};
 use crate::{
     cold::{
         self, ColdTile, Slot,
+        admin::{Admin, Audit, TOKEN_VARIABLE, Token, TokenSource},
+        dead_letters::Store,
         health::Server,
         journal::{Header, Writer},
         progress::{Progress, Style},
@@ -46,6 +48,8 @@ pub(super) struct Session {
     pub status: Arc<HotStatus>,
     /// Where HTTP is served.
     pub health: Option<SocketAddr>,
+    /// Where the operator's token is.
+    pub token: TokenSource,
     /// Absolute path of the journal.
     pub journal: Option<PathBuf>,
     outcome: Slot<cold::Outcome>,
@@ -78,6 +82,12 @@ impl Session {
         let (wal, recovered) = write_ahead(config, place, &dir, clock.now().wall)?;
         let server = Server::listen(config.health.listen).map_err(Refused::failed)?;
         let health = Some(server.address());
+        // Beside the journals, not in one: they outlive a run.
+        let beside = &config.journal.dir;
+        let given = std::env::var_os(TOKEN_VARIABLE);
+        let given = given.as_ref().map(|t| t.as_encoded_bytes());
+        let (token, source) = Token::find(given, beside).map_err(Refused::usage)?;
+        let audit = Audit::open(beside, run_id).map_err(Refused::failed)?;
 
         let wiring = Wiring::new(plan.feed_tiles());
         let rings = wiring.stats.clone();
@@ -121,12 +131,19 @@ impl Session {
             sync_every_ns: config.journal.sync_ms * 1_000_000,
             health: Some(server),
             progress: Progress::new(Style::for_stderr(logs_on_stderr(config))),
+            universe: Arc::clone(&place.universe),
+            control: Arc::clone(&control),
+            clock: clock.clone(),
+            admin: Some(Admin::new(token, audit, &place.universe)),
+            dead_letters: wiring.cold.dead_letters,
+            store: Some(Store::open(beside, run_id, &place.universe)),
+            disk_reserve: config.health.disk_reserve_mib << 20,
             tell: Box::new(move |event| to_engine.push(event).is_ok()),
             outcome: outcome.clone(),
         };
         tiles.push((Tile::Cold, Box::new(ColdTile::new(parts))));
         let running = spawn(plan, tiles, &control).map_err(Refused::failed)?;
-        Ok(Self { control, status, health, journal, outcome, running })
+        Ok(Self { control, status, health, token: source, journal, outcome, running })
     }
 
     /// True when every thread has ended.
@@ -181,7 +198,7 @@ fn feed_tile(
     clock: &Clock,
     counters: &Arc<Counters>,
 ) -> FeedTile {
-    let FeedEnds { market, resync, samples, user, matches } = ends;
+    let FeedEnds { market, resync, samples, user, matches, .. } = ends;
     let seed = clock.cycles().0.wrapping_add(n as u64);
     let universe = &place.universe;
     let mine = instruments_of(n, feeds, universe.markets.len());
