@@ -17,8 +17,10 @@ pub use parse::engine_key;
 pub use values::{Cores, Span};
 
 use crate::{
+    gateway::budget::Limits,
     strategies::Params,
     types::{Address, ConditionId, market::SignatureType},
+    wire::limits::Tier,
 };
 
 /// The file that explains every key. Reading it gives [`Config::default`].
@@ -124,6 +126,10 @@ pub struct Venue {
     pub ws_sports: String,
     /// Relayer, which merges pairs for wallets.
     pub relayer: String,
+    /// Data API, a second witness of our positions; empty: not asked.
+    pub data: String,
+    /// Says whether trading is allowed from here; empty: not asked.
+    pub geoblock: String,
     /// Certificate authority to trust instead of the public ones, PEM.
     #[serde(with = "values::optional")]
     pub ca_file: Option<PathBuf>,
@@ -140,6 +146,8 @@ impl Default for Venue {
             ws_user: "wss://ws-subscriptions-clob.polymarket.com/ws/user".into(),
             ws_sports: "wss://sports-api.polymarket.com/ws".into(),
             relayer: "https://relayer-v2.polymarket.com".into(),
+            data: "https://data-api.polymarket.com/v2".into(),
+            geoblock: "https://polymarket.com/api/geoblock".into(),
             ca_file: None,
             chain_id: 137,
         }
@@ -178,11 +186,29 @@ pub struct Markets {
 pub struct Gateway {
     /// Warm connections.
     pub connections: u32,
+    /// The account's volume tier, until the venue names it.
+    pub tier: Tier,
+    /// Share of every limit of the venue's that is used, in percent.
+    pub budget_percent: u32,
+    /// Share of a budget that is left to cancels, in percent.
+    pub reserve_percent: u32,
+    /// An order answered later than this was held up for our sending too much, in milliseconds.
+    pub slow_ack_ms: u64,
 }
 
 impl Default for Gateway {
     fn default() -> Self {
-        Self { connections: 4 }
+        let Limits { tier, use_percent, reserve_percent } = Limits::default();
+        let (budget_percent, reserve_percent) = (use_percent as u32, reserve_percent as u32);
+        Self { connections: 4, tier, budget_percent, reserve_percent, slow_ack_ms: 1_000 }
+    }
+}
+
+impl Gateway {
+    /// How far below the venue's limits we stay.
+    pub fn limits(&self) -> Limits {
+        let (use_percent, reserve_percent) = (self.budget_percent.into(), self.reserve_percent.into());
+        Limits { tier: self.tier, use_percent, reserve_percent }
     }
 }
 

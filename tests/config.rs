@@ -85,7 +85,7 @@ fn what_is_wrong_is_named_with_what_is_right() {
         ("[run]\nspedd = 3", "run.spedd", "3", "did you mean `run.speed`?"),
         ("[run]\nsegment_mib = 3", "run.segment_mib", "3", "did you mean `journal.segment_mib`?"),
         ("moed = \"live\"", "moed", "\"live\"", "did you mean `mode`?"),
-        ("[gateway]\nqqqqqqqqqqqq = 1", "gateway.qqqqqqqqqqqq", "1", "there are connections"),
+        ("[gateway]\nqqqqqqqqqqqq = 1", "gateway.qqqqqqqqqqqq", "1", "there are budget_percent, connections"),
         ("[run]\nspeed = 0", "run.speed", "0", "1 to 1000"),
         ("[run]\nspeed = -1", "run.speed", "-1", "must not be negative; the default is 200"),
         ("[run]\nspeed = \"fast\"", "run.speed", "\"fast\"", "must be a whole number, such as 200"),

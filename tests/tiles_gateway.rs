@@ -14,6 +14,7 @@ use polyloly_fast::{
     gateway::{
         Command, GatewayConfig, GatewayTile, Origin,
         asked::{Asked, Sent},
+        budget::Limits,
         lane::{Ended, Lane, News},
         recv,
     },
@@ -32,6 +33,7 @@ use polyloly_fast::{
     },
     wire::{
         auth::{Credentials, L2Auth},
+        limits::Tier,
         reply::ReplyParser,
     },
     wiring::Wiring,
@@ -236,6 +238,9 @@ fn rig(addr: SocketAddr) -> Rig {
         universe,
         merger: None,
         heartbeat: true,
+        limits: Limits { tier: Tier::Elite, ..Limits::default() },
+        slow_ack_ns: 1_000_000_000,
+        data: None,
     };
     let wiring = Wiring::new(1);
     let control = Arc::new(Control::default());

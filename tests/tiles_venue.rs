@@ -7,7 +7,7 @@ use polyloly_fast::{
     cold::{journal::Record, status::Slot},
     engine::sign::{OrderSigner, SecretKey, WalletSigner},
     feeds::{FeedTile, Shared, market::MarketFeed, socket::SocketConfig, sports::SportsFeed, user::UserFeed},
-    gateway::{GatewayConfig, GatewayTile, bootstrap::Bootstrap, merge::Merger},
+    gateway::{GatewayConfig, GatewayTile, bootstrap::Bootstrap, budget::Limits, merge::Merger},
     hot::{HotConfig, HotStatus, HotTile, Outcome},
     scenario,
     stage::{
@@ -25,7 +25,7 @@ use polyloly_fast::{
         server::{Begin, Venue, VenueOptions},
         wallets,
     },
-    wire::{auth::L2Auth, sports::Game},
+    wire::{auth::L2Auth, limits::Tier, sports::Game},
     wiring::{ColdEnds, Wiring, instruments_of},
 };
 
@@ -104,7 +104,7 @@ fn run(cores: &[usize], dry_run: bool) -> Ran {
     let rest = at(&ready.rest);
 
     let mut boot = Bootstrap::new(rest.clone(), 137, who).expect("a client");
-    assert!(boot.clock_ahead_s().expect("time").abs() <= 1);
+    assert!(boot.clock_ahead_ms().expect("time").abs() <= 200);
     boot.version().expect("version");
     let credentials = boot.credentials(&WalletSigner::new(key.clone())).expect("credentials");
     assert_eq!(boot.credentials(&WalletSigner::new(key.clone())).expect("derived"), credentials);
@@ -166,6 +166,9 @@ fn run(cores: &[usize], dry_run: bool) -> Ran {
         universe: Arc::clone(&universe),
         merger: Some(Merger::new(rest, vec![], WalletSigner::new(key), &universe)),
         heartbeat: true,
+        limits: Limits { tier: Tier::Elite, ..Limits::default() },
+        slow_ack_ns: 1_000_000_000,
+        data: None,
     };
     tiles.push((Tile::Gateway, Box::new(GatewayTile::new(gateway, wiring.gateway, &control, &counters))));
     let seen = Arc::new(Mutex::new(Seen::default()));

@@ -18,6 +18,9 @@ pub(super) fn values(c: &Config) -> Vec<Problem> {
     };
     range("run.speed", c.run.speed.into(), 1, 1_000, "times life");
     range("gateway.connections", c.gateway.connections.into(), 2, 16, "connections: one is kept for cancels");
+    range("gateway.budget_percent", c.gateway.budget_percent.into(), 10, 100, "percent of the venue's limits");
+    range("gateway.reserve_percent", c.gateway.reserve_percent.into(), 0, 90, "percent kept for cancels");
+    range("gateway.slow_ack_ms", c.gateway.slow_ack_ms, 10, 60_000, "milliseconds");
     range("journal.segment_mib", c.journal.segment_mib, 1, 1_024, "MiB");
     range("journal.sync_ms", c.journal.sync_ms, 0, 60_000, "milliseconds");
     range("health.disk_reserve_mib", c.health.disk_reserve_mib, 0, 1_048_576, "MiB");
@@ -47,6 +50,8 @@ pub(super) fn values(c: &Config) -> Vec<Problem> {
         ("venue.ws_user", &c.venue.ws_user, ["wss://", "ws://"], false),
         ("venue.ws_sports", &c.venue.ws_sports, ["wss://", "ws://"], true),
         ("venue.relayer", &c.venue.relayer, ["https://", "http://"], true),
+        ("venue.data", &c.venue.data, ["https://", "http://"], true),
+        ("venue.geoblock", &c.venue.geoblock, ["https://", "http://"], true),
     ] {
         if let Some(why) = address(text, schemes, optional) {
             found.push(Problem::new(key, format!("\"{text}\""), why));

@@ -37,6 +37,16 @@ pub enum Asked {
     Payout(MarketIx),
     /// We are alive.
     Heartbeat,
+    /// Cancel an order that cannot exist: is the venue's door open?
+    Door,
+    /// The next question of a reading.
+    Reading,
+    /// The venue's time.
+    Time,
+    /// Our collateral, to see whether we are let in.
+    Account,
+    /// A page of the Data API.
+    Data,
     /// Nothing: keeps the connection warm.
     Warm,
     /// A step of a merge, of the relayer.

@@ -2,24 +2,66 @@
 //!
 //! Source: docs/PROTOCOL.md "public reads", "authentication", "account reads".
 
-use std::fmt;
+use std::{
+    fmt, thread,
+    time::{Duration, Instant},
+};
 
+use super::clock;
 use crate::{
     engine::sign::WalletSigner,
     stage::{
         blocking::{Answer, Client},
         endpoint::Endpoint,
     },
-    types::{Account, ConditionId, MarketSpec, Qty, TokenId, Universe, Usdc, market::Exchange},
+    types::{
+        Account, Address, ConditionId, Event, MarketSpec, Qty, TokenId, Universe, Usdc,
+        event::{RecoveredEvent, TradeStatus, UserEvent},
+        market::Exchange,
+    },
     wire::{
         auth::{Credentials, L2Auth, l1_headers},
         listing::{clob_market, clob_market_compact},
-        rest::{self, BalanceAllowance, OpenOrder, RestError},
+        rest::{self, BalanceAllowance, Geoblock, OpenOrder, RestError},
+        user::UserParser,
     },
 };
 
 /// Pages of open orders read at most: more than the venue lets one account have.
 const PAGES_MAX: usize = 1_000;
+
+/// Longest wait until the orders of earlier runs are gone.
+const GONE_WITHIN: Duration = Duration::from_secs(15);
+/// Longest wait until the trades of earlier runs are final.
+const FINAL_WITHIN: Duration = Duration::from_secs(10);
+/// Time between two questions of such a wait.
+const ASK_AGAIN: Duration = Duration::from_millis(250);
+/// Trades of so many seconds back are read: settlement takes minutes at worst.
+const TRADES_BACK_S: u64 = 86_400;
+
+/// What earlier runs left, by the venue's word.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// Collateral.
+    pub cash: Usdc,
+    /// Shares of both tokens of every market, in the universe's order.
+    pub shares: Vec<[Qty; 2]>,
+    /// Trades that did not become final while we waited: [`RecoveredEvent::Trade`] each. Whether `cash` and `shares` count
+    /// them, the venue does not say: its view of the chain lags.
+    pub pending: Vec<RecoveredEvent>,
+}
+
+/// Where the venue sees us. Asked of a host of its own, before anything else.
+pub fn geoblock(endpoint: Endpoint) -> Result<Geoblock, BootError> {
+    let step = format!("GET {} at {}", endpoint.path, endpoint.authority);
+    let failed = |why: String| BootError { step: step.clone(), why };
+    let mut client = Client::new(endpoint).map_err(|e| failed(e.to_string()))?;
+    let answer = client.call("GET", "", b"", None).map_err(|e| failed(e.to_string()))?;
+    if answer.status != 200 {
+        return Err(failed(format!("status {}", answer.status)));
+    }
+    rest::geoblock(&answer.body).map_err(|e| failed(e.to_string()))
+}
 
 /// A step that did not succeed. The text says which, and what the venue or the system said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,12 +96,28 @@ impl Bootstrap {
         Ok(Self { client, chain_id, account })
     }
 
-    /// Seconds that our clock is ahead of the venue's; negative if behind. The venue says whole seconds, so a clock
-    /// that is right gives 0, or 1 across the boundary of a second.
-    pub fn clock_ahead_s(&mut self) -> Result<i64, BootError> {
+    /// Milliseconds that our clock is ahead of the venue's; negative if behind. The venue says whole seconds: one answer
+    /// that agrees with ours is enough, otherwise the offset is measured by several, within a second.
+    pub fn clock_ahead_ms(&mut self) -> Result<i32, BootError> {
+        let (venue_s, asked, answered) = self.venue_time()?;
+        if (asked.secs()..=answered.secs()).contains(&venue_s) {
+            return Ok(0);
+        }
+        let mut ahead = vec![clock::ahead_ms(venue_s, asked, answered)];
+        while ahead.len() < clock::SAMPLES {
+            thread::sleep(Duration::from_nanos(clock::SAMPLE_EVERY_NS));
+            let (venue_s, asked, answered) = self.venue_time()?;
+            ahead.push(clock::ahead_ms(venue_s, asked, answered));
+        }
+        Ok(clock::median(&mut ahead))
+    }
+
+    /// The venue's time, and ours before and after the question.
+    fn venue_time(&mut self) -> Result<(u64, crate::types::Nanos, crate::types::Nanos), BootError> {
+        let asked = self.client.clock().now().wall;
         let answer = self.ok("GET", "/time", b"", None)?;
-        let venue = read("GET /time", rest::time(&answer.body))?;
-        Ok(self.client.clock().now().wall.secs() as i64 - venue as i64)
+        let answered = self.client.clock().now().wall;
+        Ok((read("GET /time", rest::time(&answer.body))?, asked, answered))
     }
 
     /// The venue's order version.
@@ -112,6 +170,13 @@ impl Bootstrap {
         self.balance(auth, "COLLATERAL", None)
     }
 
+    /// How much of our collateral an exchange contract may take; `None` if the venue does not say.
+    pub fn allowance(&mut self, auth: &L2Auth, spender: &Address) -> Result<Option<u64>, BootError> {
+        let target = self.balance_target("COLLATERAL", None);
+        let answer = self.private("GET", &target, auth)?;
+        read(&format!("GET {target}"), rest::allowance_of(&answer.body, spender))
+    }
+
     /// Collateral as money: shorthand for the end of a run.
     pub fn cash(&mut self, auth: &L2Auth) -> Result<Usdc, BootError> {
         self.collateral(auth).map(|balance| balance.cash())
@@ -132,27 +197,113 @@ impl Bootstrap {
     }
 
     fn balance(&mut self, auth: &L2Auth, kind: &str, token: Option<&TokenId>) -> Result<BalanceAllowance, BootError> {
-        let number = self.account.signature_type as u8;
-        let token = token.map_or_else(String::new, |token| format!("&token_id={token}"));
-        let target = format!("/balance-allowance?asset_type={kind}&signature_type={number}{token}");
+        let target = self.balance_target(kind, token);
         let answer = self.private("GET", &target, auth)?;
         read(&format!("GET {target}"), rest::balance_allowance(&answer.body))
     }
 
-    /// Every open order of the account.
-    pub fn open_orders(&mut self, auth: &L2Auth) -> Result<Vec<OpenOrder>, BootError> {
-        let (mut all, mut cursor) = (Vec::new(), None::<String>);
-        for _ in 0..PAGES_MAX {
-            let query = cursor.map_or_else(String::new, |cursor| format!("?next_cursor={cursor}"));
-            let answer = self.private("GET", &format!("/data/orders{query}"), auth)?;
-            let page = read("GET /data/orders", rest::open_orders(&answer.body))?;
-            all.extend(page.rows);
-            match page.next {
-                Some(next) => cursor = Some(next),
-                None => return Ok(all),
+    fn balance_target(&self, kind: &str, token: Option<&TokenId>) -> String {
+        let number = self.account.signature_type as u8;
+        let token = token.map_or_else(String::new, |token| format!("&token_id={token}"));
+        format!("/balance-allowance?asset_type={kind}&signature_type={number}{token}")
+    }
+
+    /// Cancels every open order of the account and waits until the venue shows none. Gives how many there were.
+    /// Errors: some are still there after a while, or the venue says that it does not cancel them.
+    pub fn clear_open_orders(&mut self, auth: &L2Auth) -> Result<usize, BootError> {
+        let begun = Instant::now();
+        let found = self.open_orders(auth)?.len();
+        let mut left = found;
+        while left > 0 {
+            self.cancel_all(auth)?;
+            left = self.open_orders(auth)?.len();
+            if left > 0 && begun.elapsed() >= GONE_WITHIN {
+                let why =
+                    format!("{left} of {found} orders of earlier runs still rest {} s later", GONE_WITHIN.as_secs());
+                return Err(BootError { step: "DELETE /cancel-all".into(), why });
+            }
+            if left > 0 {
+                thread::sleep(ASK_AGAIN);
             }
         }
-        Err(BootError { step: "GET /data/orders".into(), why: format!("more than {PAGES_MAX} pages") })
+        Ok(found)
+    }
+
+    /// What earlier runs left us with. Waits a while for their trades to become final.
+    /// `api_key`: tells our own orders within trades.
+    pub fn recover(&mut self, auth: &L2Auth, api_key: &str, universe: &Universe) -> Result<Recovered, BootError> {
+        let begun = Instant::now();
+        let mut pending = self.pending_trades(auth, api_key, universe)?;
+        while !pending.is_empty() && begun.elapsed() < FINAL_WITHIN {
+            thread::sleep(ASK_AGAIN);
+            pending = self.pending_trades(auth, api_key, universe)?;
+        }
+        // Balances after trades: what became final meanwhile is in them.
+        Ok(Recovered { shares: self.shares(auth, universe)?, cash: self.cash(auth)?, pending })
+    }
+
+    /// Trades of ours that are neither confirmed nor failed.
+    fn pending_trades(
+        &mut self,
+        auth: &L2Auth,
+        api_key: &str,
+        universe: &Universe,
+    ) -> Result<Vec<RecoveredEvent>, BootError> {
+        let mut parser = UserParser::new(universe, api_key);
+        let mut pending = Vec::new();
+        let after = self.client.clock().now().wall.secs().saturating_sub(TRADES_BACK_S);
+        self.pages(auth, "/data/trades", &format!("after={after}"), |body| {
+            rest::trades(body, &mut parser, &mut |event| {
+                if let Event::User(UserEvent::Trade { trade, order, instrument, side, qty, notional, status, .. }) =
+                    event
+                    && !matches!(status, TradeStatus::Confirmed | TradeStatus::Failed)
+                {
+                    pending.push(RecoveredEvent::Trade { trade, order, instrument, side, qty, notional, status });
+                }
+            })
+        })?;
+        Ok(pending)
+    }
+
+    /// Reads every page of a list. `page` takes one and gives the cursor of the next.
+    fn pages(
+        &mut self,
+        auth: &L2Auth,
+        path: &str,
+        query: &str,
+        mut page: impl FnMut(&[u8]) -> Result<Option<String>, RestError>,
+    ) -> Result<(), BootError> {
+        let failed = |why: &str| BootError { step: format!("GET {path}"), why: why.into() };
+        let mut seen: Vec<String> = Vec::new();
+        for _ in 0..PAGES_MAX {
+            let mut target = format!("{path}?{query}");
+            if let Some(cursor) = seen.last() {
+                target.push_str("&next_cursor=");
+                if !rest::push_cursor(&mut target, cursor) {
+                    return Err(failed("a cursor that is none"));
+                }
+            }
+            let bare = target.trim_end_matches('?').len();
+            target.truncate(bare);
+            let answer = self.private("GET", &target.replace("?&", "?"), auth)?;
+            match read(&format!("GET {path}"), page(&answer.body))? {
+                Some(next) if seen.contains(&next) => return Err(failed("its cursors go in a circle")),
+                Some(next) => seen.push(next),
+                None => return Ok(()),
+            }
+        }
+        Err(failed(&format!("more than {PAGES_MAX} pages")))
+    }
+
+    /// Every open order of the account.
+    pub fn open_orders(&mut self, auth: &L2Auth) -> Result<Vec<OpenOrder>, BootError> {
+        let mut all = Vec::new();
+        self.pages(auth, "/data/orders", "", |body| {
+            let page = rest::open_orders(body)?;
+            all.extend(page.rows);
+            Ok(page.next)
+        })?;
+        Ok(all)
     }
 
     /// Cancels everything of the account: the last resort, when the gateway itself failed.

@@ -5,24 +5,30 @@ use std::{collections::VecDeque, sync::Arc};
 use super::{
     Command, Origin,
     asked::{Asked, Sent},
+    budget::{Budget, Call, Limits, Said},
+    clock::VenueClock,
+    guards::{CancelEnd, Guards},
     heartbeat::Heartbeat,
     lane::{Ended, Flight, News},
     merge::{MergeEnd, Merger},
-    recv,
+    modes::{Modes, mode_of},
+    reading::Reader,
+    recv::{self, Became},
 };
 use crate::{
     engine::Signed,
     stage::{
+        conn::Left,
         counters::{Counters, add},
         latency::{Latency, Sample},
         ring::Tx,
     },
     sys::tsc::Clock,
     types::{
-        Cycles, Event, MarketIx, Nanos, OrderHash, Stamp, Stamped,
-        event::{ReadEvent, ReplyEvent},
+        Cycles, Event, MarketIx, Nanos, OrderHash, Side, Stamp, Stamped,
+        event::{CancelRefusal, Dependency, ReadEvent, RejectReason, ReplyEvent, VenueMode},
     },
-    wire::reply::ReplyParser,
+    wire::reply::{OrderReply, ReplyParser},
 };
 
 /// Orders that may wait for a connection. More would be stale before they left.
@@ -33,6 +39,10 @@ const CANCELS_MAX: usize = 512;
 const LOOKUPS_MAX: usize = 64;
 /// Time until something that must succeed is tried again.
 const RETRY_NS: u64 = 500_000_000;
+/// Times that an order left over by a cancel-all is cancelled by itself.
+const RESIDUE_TRIES: u8 = 5;
+/// Orders left over that are remembered.
+const RESIDUE_MAX: usize = 256;
 
 /// An order that waits for a connection.
 pub struct Place {
@@ -68,11 +78,28 @@ impl Wanted {
     }
 }
 
+/// An order that a cancel-all named and did not cancel.
+#[derive(Clone, Copy, Debug)]
+struct Residue {
+    order: OrderHash,
+    tries: u8,
+    not_before: Nanos,
+}
+
+/// What a desk is made from.
+pub(super) struct Manners {
+    pub limits: Limits,
+    pub slow_ack_ns: u64,
+    pub merger: Option<Merger>,
+    pub reader: Reader,
+    pub seed: u64,
+}
+
 /// The gateway without its connections.
 pub struct Desk {
     replies_out: Tx<Stamped>,
     samples_out: Tx<Sample>,
-    counters: Arc<Counters>,
+    pub(super) counters: Arc<Counters>,
     pub(super) clock: Clock,
     parser: ReplyParser,
     pub(super) places: VecDeque<Place>,
@@ -82,12 +109,28 @@ pub struct Desk {
     pub(super) cancel_all: Wanted,
     pub(super) collateral: Wanted,
     pub(super) balance_update: Wanted,
+    /// A private read that shows whether we are let in.
+    pub(super) account: Wanted,
     pub(super) heartbeat: Heartbeat,
     pub(super) merger: Option<Merger>,
+    pub(super) budget: Budget,
+    pub(super) modes: Modes,
+    pub(super) guards: Guards,
+    pub(super) venue_clock: VenueClock,
+    pub(super) reader: Reader,
+    /// What a cancel-all left over.
+    residue: VecDeque<Residue>,
+    /// An order accepted after this long was held up for our sending too much.
+    slow_ack_ns: u64,
+    /// When everything was last asked to be cancelled, and whether an order sent before may still arrive after it.
+    cancel_all_since: Cycles,
+    pub(super) cancel_all_again: bool,
     /// Answers that did not fit the ring yet.
     replies: VecDeque<Stamped>,
     /// No order leaves any more.
     pub(super) closed: bool,
+    /// No order leaves while the kill switch is on.
+    pub(super) orders_off: bool,
     samples_lost: u64,
 }
 
@@ -96,8 +139,9 @@ impl Desk {
         replies_out: Tx<Stamped>,
         samples_out: Tx<Sample>,
         counters: &Arc<Counters>,
-        merger: Option<Merger>,
+        manners: Manners,
     ) -> Self {
+        let Manners { limits, slow_ack_ns, merger, reader, seed } = manners;
         Self {
             replies_out,
             samples_out,
@@ -111,10 +155,21 @@ impl Desk {
             cancel_all: Wanted::default(),
             collateral: Wanted::default(),
             balance_update: Wanted::default(),
+            account: Wanted::default(),
             heartbeat: Heartbeat::default(),
             merger,
+            budget: Budget::new(limits),
+            modes: Modes::default(),
+            guards: Guards::new(seed),
+            venue_clock: VenueClock::default(),
+            reader,
+            residue: VecDeque::with_capacity(RESIDUE_MAX),
+            slow_ack_ns,
+            cancel_all_since: Cycles(0),
+            cancel_all_again: false,
             replies: VecDeque::with_capacity(1_024),
             closed: false,
+            orders_off: false,
             samples_lost: 0,
         }
     }
@@ -123,6 +178,14 @@ impl Desk {
     pub(super) fn has_work(&self) -> bool {
         !(self.places.is_empty() && self.cancels.is_empty() && self.lookups.is_empty() && self.payouts.is_empty())
             || [&self.cancel_all, &self.collateral, &self.balance_update].iter().any(|w| w.wanted && !w.in_flight)
+    }
+
+    /// True if there is a question for the venue that may be asked now.
+    pub(super) fn has_question(&mut self, now: Stamp) -> bool {
+        !(self.lookups.is_empty() && self.payouts.is_empty())
+            || self.balance_update.is_due(now)
+            || (self.collateral.is_due(now) && !self.balance_update.wanted)
+            || self.reader.question().is_some()
     }
 
     pub(super) fn reply(&mut self, stamp: Stamp, reply: ReplyEvent) {
@@ -152,8 +215,10 @@ impl Desk {
         let now = self.clock.now();
         match command {
             Command::Place { signed, origin } => {
-                if self.closed || self.places.len() == PLACES_MAX {
-                    self.reply(now, ReplyEvent::NeverSent { order: signed.approved().hash() });
+                let full = self.places.len() == PLACES_MAX;
+                if self.closed || self.orders_off || full || self.is_refused(&signed) {
+                    add(&self.counters.orders_withheld, u64::from(self.orders_off));
+                    self.never_sent(signed.approved().hash(), now);
                 } else {
                     self.places.push_back(Place { signed, origin, popped: now.cycles });
                 }
@@ -176,23 +241,84 @@ impl Desk {
                     self.payouts.push_back(market);
                 }
             }
-            // Not read yet: an answer that is not whole is none.
-            Command::Reconcile { round, .. } => {
-                self.reply(now, ReplyEvent::Read(ReadEvent::Begin { round }));
-                self.reply(now, ReplyEvent::Read(ReadEvent::End { round, complete: false }));
+            Command::Reconcile { round, trades_since } => {
+                self.read(now, |reader, out| reader.begin(round, trades_since, now.wall, out));
             }
             Command::Merge { market, qty } => {
-                if !self.merger.as_mut().is_some_and(|merger| merger.begin(market, qty)) {
+                let admitted = self.guards.admits_merge(now.wall);
+                if !(admitted && self.merger.as_mut().is_some_and(|merger| merger.begin(market, qty))) {
+                    if admitted {
+                        self.guards.merge_not_made();
+                    }
                     self.reply(now, ReplyEvent::MergeFailed { market, qty });
                 }
             }
         }
     }
 
+    /// Lets the reader tell something.
+    pub(super) fn read<T>(&mut self, now: Stamp, tell: impl FnOnce(&mut Reader, &mut dyn FnMut(Event)) -> T) -> T {
+        let Self { reader, replies, counters, .. } = self;
+        tell(reader, &mut |event| {
+            let whole = !matches!(event, Event::Reply(ReplyEvent::Read(ReadEvent::End { complete: false, .. })));
+            add(&counters.readings_incomplete, u64::from(!whole));
+            replies.push_back(Stamped { stamp: now, event });
+        })
+    }
+
+    /// True if the venue, or an open breaker, would refuse this order: then it does not leave.
+    fn is_refused(&self, signed: &Signed) -> bool {
+        let intent = signed.approved().intent();
+        !self.modes.takes(intent.post_only) || self.guards.blocks(intent.side == Side::Buy)
+    }
+
+    fn never_sent(&mut self, order: OrderHash, now: Stamp) {
+        self.guards.order(&order, Became::NeverSent, now.wall);
+        self.reply(now, ReplyEvent::NeverSent { order });
+    }
+
+    /// Takes out of the queue what the venue would refuse.
+    pub(super) fn drop_refused(&mut self, now: Stamp) {
+        let all_taken = self.modes.takes(false) && !self.guards.blocks(true);
+        if all_taken || self.places.is_empty() {
+            return;
+        }
+        for _ in 0..self.places.len() {
+            let Some(place) = self.places.pop_front() else { return };
+            if self.is_refused(&place.signed) {
+                self.never_sent(place.signed.approved().hash(), now);
+            } else {
+                self.places.push_back(place);
+            }
+        }
+    }
+
+    /// The kill switch was found on: what has not left does not, and everything is cancelled, whoever else asks for it.
+    pub(super) fn switch_off(&mut self, now: Stamp) {
+        self.orders_off = true;
+        add(&self.counters.orders_withheld, self.places.len() as u64);
+        self.take_cancel_all(now);
+    }
+
     /// Cancels everything; what has not left shall not leave any more.
     pub(super) fn take_cancel_all(&mut self, now: Stamp) {
         self.drop_places(now, 0);
         self.cancel_all.wanted = true;
+        self.cancel_all_since = self.clock.cycles();
+    }
+
+    /// A cancel-all leaves now. `orders_before`: an order is under way that was sent before it was asked for, and could
+    /// arrive after it.
+    pub(super) fn sends_cancel_all<'l>(&mut self, mut under_way: impl Iterator<Item = &'l Flight>) {
+        self.cancel_all.in_flight = true;
+        let since = self.cancel_all_since;
+        self.cancel_all_again = under_way.any(|f| matches!(f.asked, Asked::Orders(_)) && f.begun <= since);
+        self.modes.tries();
+    }
+
+    /// True when nothing that was to be cancelled waits to be.
+    pub(super) fn has_cancelled(&self) -> bool {
+        !self.cancel_all.wanted && self.residue.is_empty()
     }
 
     /// Orders that have waited for longer than `older_ns` do not leave any more: the book that they were meant for is
@@ -203,14 +329,14 @@ impl Desk {
         {
             let order = place.signed.approved().hash();
             self.places.pop_front();
-            self.reply(now, ReplyEvent::NeverSent { order });
+            self.never_sent(order, now);
         }
     }
 
     fn take_cancel(&mut self, order: OrderHash, cause: Stamp, origin: Origin, now: Stamp) {
         if let Some(at) = self.places.iter().position(|p| p.signed.approved().hash() == order) {
             self.places.remove(at);
-            self.reply(now, ReplyEvent::NeverSent { order });
+            self.never_sent(order, now);
         } else if self.cancels.len() == CANCELS_MAX {
             self.reply(now, ReplyEvent::CancelUnknown { order });
         } else if !self.cancels.iter().any(|c| c.order == order) {
@@ -259,50 +385,268 @@ impl Desk {
     /// A request ended: what became of what it asked.
     fn ended(&mut self, flight: &Flight, ended: Ended<'_>) {
         let now = self.clock.now();
-        let garbled = matches!(ended, Ended::Garbled(_));
-        add(&self.counters.http_malformed, u64::from(garbled));
-        let Self { parser, replies, .. } = self;
-        let mut out = |reply| replies.push_back(Stamped { stamp: now, event: Event::Reply(reply) });
+        add(&self.counters.http_malformed, u64::from(matches!(ended, Ended::Garbled(_))));
         match &flight.asked {
-            Asked::Orders(sent) => {
-                let answered = matches!(ended, Ended::Answered(_));
-                recv::orders(parser, sent, ended, &mut out);
-                if let (true, Some(left_at)) = (answered, flight.left_at) {
-                    let ns = self.clock.ns_between(left_at, now.cycles);
-                    self.sample(Latency::Ack, ns);
-                }
-            }
-            Asked::Cancels(sent) => recv::cancels(parser, sent, ended, &mut out),
-            Asked::CancelAll => {
-                let clean = recv::cancel_all(parser, ended, &mut out);
-                self.cancel_all.answered(clean, now);
+            Asked::Orders(sent) => self.orders_ended(sent, flight.left_at, ended, now),
+            Asked::Cancels(sent) => self.cancels_ended(sent, ended, now),
+            Asked::CancelAll => self.cancel_all_ended(ended, now),
+            Asked::Door => {
+                let facts = Facts::of(&ended);
+                let clean = recv::cancel_all(&mut self.parser, ended, &mut |_| ());
+                self.hear_limits(Call::Cancel, facts.said(false), now);
+                self.hear_door(clean, facts.status, None, now);
             }
             // Without a clean answer the engine asks again on its timer.
             Asked::Lookup(order) => {
-                if let Some(reply) = recv::lookup(*order, &ended) {
-                    out(reply);
+                let reply = recv::lookup(*order, &ended);
+                self.hear_read(&ended, Call::Ledger, reply.is_some(), true, now);
+                if let Some(reply) = reply {
+                    let found = |(live, matched): (bool, bool)| live || matched;
+                    if let ReplyEvent::OrderStatus { live, matched, .. } = reply {
+                        self.guards.looked_up(order, found((live, matched.is_some())), now.wall);
+                    }
+                    self.reply(now, reply);
                 }
             }
             Asked::Collateral => {
                 let cash = recv::collateral(&ended);
+                self.hear_read(&ended, Call::Balance, cash.is_some(), true, now);
                 if let Some(cash) = cash {
-                    out(ReplyEvent::Collateral { cash });
+                    self.reply(now, ReplyEvent::Collateral { cash });
                 }
                 self.collateral.answered(cash.is_some(), now);
             }
+            Asked::Account => {
+                let let_in = match Facts::of(&ended).status {
+                    Some(200) => recv::collateral(&ended).map(|_| true),
+                    Some(401 | 403) => Some(false),
+                    _ => None,
+                };
+                self.guards.account(let_in, now.wall);
+                // One answer is one trial; the breaker says when the next is made.
+                self.account.answered(true, now);
+            }
             // The engine asks again until it knows.
             Asked::Payout(market) => {
-                if let Some(facts) = recv::market(&ended) {
-                    out(ReplyEvent::Market { market: *market, facts });
+                let facts = recv::market(&ended);
+                self.hear_read(&ended, Call::Other, facts.is_some(), false, now);
+                if let Some(facts) = facts {
+                    self.reply(now, ReplyEvent::Market { market: *market, facts });
                 }
             }
             Asked::Heartbeat => self.heartbeat.answered(recv::heartbeat(&ended), now),
             Asked::BalanceUpdate => {
                 let clean = matches!(&ended, Ended::Answered(response) if response.status == 200);
+                self.hear_read(&ended, Call::BalanceUpdate, clean, true, now);
                 self.balance_update.answered(clean, now);
             }
-            Asked::Warm | Asked::Relay => {}
+            Asked::Reading => {
+                let clean = self.read(now, |reader, out| reader.hears(&ended, now.wall, out));
+                self.hear_read(&ended, Call::Ledger, clean, true, now);
+            }
+            Asked::Time => {
+                if let Some(ms) = self.venue_clock.hears(recv::time(&ended), now.wall) {
+                    self.reply(now, ReplyEvent::ClockAhead { ms });
+                }
+            }
+            Asked::Warm | Asked::Relay | Asked::Data => {}
         }
+        self.tell_breakers(now);
+    }
+
+    fn orders_ended(&mut self, sent: &[Sent], left_at: Option<Cycles>, ended: Ended<'_>, now: Stamp) {
+        let facts = Facts::of(&ended);
+        let mut slow = false;
+        if let (Some(_), Some(left_at)) = (facts.status, left_at) {
+            let ns = self.clock.ns_between(left_at, now.cycles);
+            slow = ns >= self.slow_ack_ns;
+            self.sample(Latency::Ack, ns);
+        }
+        let call = if sent.len() == 1 { Call::Order } else { Call::Orders(sent.len() as u32) };
+        self.hear_limits(call, facts.said(slow), now);
+        let Self { parser, replies, guards, .. } = self;
+        let mut mode = None;
+        let mut taken = false;
+        recv::orders(parser, sent, ended, &mut |reply| {
+            if let Some((order, became)) = recv::became(&reply) {
+                guards.order(&order, became, now.wall);
+                taken |= became == Became::Accepted;
+                if let Became::Rejected(reason) = became {
+                    mode = mode.or(mode_of(reason));
+                }
+            }
+            replies.push_back(Stamped { stamp: now, event: Event::Reply(reply) });
+        });
+        let mode = mode.or((facts.status == Some(425)).then_some(VenueMode::Restarting));
+        let told = if let Some(mode) = mode {
+            let retry_after_s = self.parser.retry_after_s().or(facts.retry_after_s);
+            self.modes.refused(mode, retry_after_s, now.wall)
+        } else if taken && self.modes.is_shut() {
+            self.modes.opened(now.wall)
+        } else {
+            None
+        };
+        self.tell_mode(told, now);
+    }
+
+    fn cancels_ended(&mut self, sent: &[Sent], mut ended: Ended<'_>, now: Stamp) {
+        let facts = Facts::of(&ended);
+        let refused = self.why_refused(&mut ended);
+        let how = facts.cancel_end();
+        let Self { parser, replies, guards, residue, counters, .. } = self;
+        let mut clean = false;
+        recv::cancels(parser, sent, ended, &mut |reply| {
+            let (order, gone, told) = match reply {
+                ReplyEvent::Cancelled { order } => (order, true, true),
+                ReplyEvent::CancelRefused { order, reason: CancelRefusal::Gone } => (order, true, false),
+                ReplyEvent::CancelRefused { order, reason: CancelRefusal::Matched } => (order, true, true),
+                ReplyEvent::CancelRefused { order, .. } => (order, false, true),
+                ReplyEvent::CancelUnknown { order } => (order, false, false),
+                _ => return,
+            };
+            clean |= !matches!(reply, ReplyEvent::CancelUnknown { .. });
+            // That it is not there proves nothing of one that may be on its way.
+            if told {
+                guards.seen(&order, now.wall);
+            }
+            leave_over(residue, order, gone, now.wall, counters);
+            replies.push_back(Stamped { stamp: now, event: Event::Reply(reply) });
+        });
+        let end = if clean { CancelEnd::Clean } else { how };
+        let call = if sent.len() == 1 { Call::Cancel } else { Call::Cancels(sent.len() as u32) };
+        self.hear_limits(call, facts.said(false), now);
+        self.hear_cancel_end(end, false, now);
+        self.hear_door(clean, facts.status, refused, now);
+    }
+
+    fn cancel_all_ended(&mut self, mut ended: Ended<'_>, now: Stamp) {
+        let facts = Facts::of(&ended);
+        let refused = self.why_refused(&mut ended);
+        let how = facts.cancel_end();
+        let Self { parser, replies, guards, residue, .. } = self;
+        let mut left_over = false;
+        let clean = recv::cancel_all(parser, ended, &mut |reply| {
+            match reply {
+                ReplyEvent::Cancelled { order } => guards.seen(&order, now.wall),
+                ReplyEvent::CancelRefused { reason: CancelRefusal::Gone | CancelRefusal::Matched, .. } => {}
+                // Each by itself, until it is gone or was tried often enough.
+                ReplyEvent::CancelRefused { order, .. } => {
+                    left_over = true;
+                    if residue.len() < RESIDUE_MAX && !residue.iter().any(|r| r.order == order) {
+                        residue.push_back(Residue { order, tries: 0, not_before: now.wall });
+                    }
+                }
+                _ => {}
+            }
+            replies.push_back(Stamped { stamp: now, event: Event::Reply(reply) });
+        });
+        self.cancel_all.answered(clean, now);
+        // An order that was on its way when it left may have come after it.
+        if clean && std::mem::take(&mut self.cancel_all_again) {
+            self.cancel_all.wanted = true;
+        }
+        let trial = self.guards.is_open(Dependency::Cancels);
+        let end = match clean {
+            true if left_over && trial => CancelEnd::Failed,
+            true => CancelEnd::Clean,
+            false => how,
+        };
+        self.hear_limits(Call::CancelAll(0), facts.said(false), now);
+        self.hear_cancel_end(end, !left_over, now);
+        self.hear_door(clean, facts.status, refused, now);
+    }
+
+    /// Why a call was refused, by the words that refuse orders. The body is read once more by nobody.
+    fn why_refused(&mut self, ended: &mut Ended<'_>) -> Option<RejectReason> {
+        let Ended::Answered(response) = ended else { return None };
+        if response.status == 200 {
+            return None;
+        }
+        match self.parser.order(response.status, response.json, response.body) {
+            OrderReply::Rejected(reason) => Some(reason),
+            _ => None,
+        }
+    }
+
+    fn hear_cancel_end(&mut self, end: CancelEnd, all_of_it: bool, now: Stamp) {
+        let failed = matches!(end, CancelEnd::Failed | CancelEnd::Unknown);
+        add(&self.counters.cancels_failed, u64::from(failed));
+        self.guards.cancel(end, all_of_it, now.wall);
+    }
+
+    /// What an answer to a cancel says of the venue's mode.
+    fn hear_door(&mut self, clean: bool, status: Option<u16>, refused: Option<RejectReason>, now: Stamp) {
+        let mode = refused.and_then(mode_of).or((status == Some(425)).then_some(VenueMode::Restarting));
+        let told = match mode {
+            _ if clean => self.modes.opened(now.wall),
+            // The others take cancels: a refusal of one in their name is none.
+            Some(mode @ (VenueMode::Disabled | VenueMode::Restarting)) => {
+                self.modes.refused(mode, self.parser.retry_after_s(), now.wall)
+            }
+            _ => {
+                self.modes.unclear(now.wall);
+                None
+            }
+        };
+        self.tell_mode(told, now);
+    }
+
+    fn tell_mode(&mut self, told: Option<ReplyEvent>, now: Stamp) {
+        if let Some(event) = told {
+            self.reply(now, event);
+            self.drop_refused(now);
+        }
+    }
+
+    fn hear_limits(&mut self, call: Call, said: Said, now: Stamp) {
+        add(&self.counters.throttle_signals, u64::from(said.too_much()));
+        self.budget.hear(call, &said, now.wall);
+    }
+
+    /// The end of a question. `private`: it carried our credentials.
+    fn hear_read(&mut self, ended: &Ended<'_>, call: Call, clean: bool, private: bool, now: Stamp) {
+        let facts = Facts::of(ended);
+        self.hear_limits(call, facts.said(false), now);
+        // Without a byte sent, or refused for who we are, it says nothing of the venue's reads.
+        let not_made = matches!(ended, Ended::Lost(Left::Nothing));
+        let refused = private && matches!(facts.status, Some(401 | 403));
+        if not_made || refused {
+            self.guards.read_not_made();
+        } else {
+            self.guards.read(clean, now.wall);
+        }
+        if refused {
+            self.guards.account(Some(false), now.wall);
+        }
+    }
+
+    /// Tells the engine which breakers opened or closed.
+    fn tell_breakers(&mut self, now: Stamp) {
+        while let Some(change) = self.guards.next_change() {
+            add(&self.counters.breaker_trips, u64::from(matches!(change, ReplyEvent::Breaker { open: true, .. })));
+            self.reply(now, change);
+            self.drop_refused(now);
+        }
+    }
+
+    /// Time passes: modes that end, trials that are due, orders left over.
+    pub(super) fn tick(&mut self, now: Stamp) {
+        let told = self.modes.tick(now.wall);
+        self.tell_mode(told, now);
+        self.guards.tick(now.wall);
+        // Whatever rests while cancels cannot be trusted is to go, and that it went is the proof that they can.
+        if self.guards.tries_cancels(now.wall) && !self.cancel_all.wanted {
+            self.take_cancel_all(now);
+        }
+        self.account.wanted |= self.guards.tries_account(now.wall);
+        for n in 0..self.residue.len() {
+            let Residue { order, not_before, .. } = self.residue[n];
+            if now.wall >= not_before {
+                self.residue[n].not_before = now.wall.plus(RETRY_NS);
+                self.take_cancel(order, Stamp::default(), Origin::Clock, now);
+            }
+        }
+        self.tell_breakers(now);
     }
 
     /// Goes on with the merge under way, if there is one.
@@ -312,14 +656,74 @@ impl Desk {
         if let Some(MergeEnd { market, qty, merged }) = end {
             let reply =
                 if merged { ReplyEvent::Merged { market, qty } } else { ReplyEvent::MergeFailed { market, qty } };
-            self.reply(self.clock.now(), reply);
+            let now = self.clock.now();
+            self.guards.merge(merged, now.wall);
+            self.reply(now, reply);
             self.balance_update.wanted |= merged;
+            self.tell_breakers(now);
         }
         worked
+    }
+
+    /// Goes on with the reading under way, if there is one.
+    pub(super) fn turn_reader(&mut self) -> usize {
+        if !self.reader.is_busy() {
+            return 0;
+        }
+        let clock = self.clock.clone();
+        self.read(clock.now(), |reader, out| reader.turn(&clock, out))
     }
 
     /// Publishes what was counted here.
     pub(super) fn publish(&mut self) {
         add(&self.counters.samples_lost, std::mem::take(&mut self.samples_lost));
+    }
+}
+
+/// An order left over was cancelled, or tried once more.
+fn leave_over(residue: &mut VecDeque<Residue>, order: OrderHash, gone: bool, now: Nanos, counters: &Counters) {
+    let Some(at) = residue.iter().position(|r| r.order == order) else { return };
+    residue[at].tries += 1;
+    residue[at].not_before = now.plus(RETRY_NS);
+    let given_up = !gone && residue[at].tries >= RESIDUE_TRIES;
+    add(&counters.cancel_residue, u64::from(given_up));
+    if gone || given_up {
+        residue.remove(at);
+    }
+}
+
+/// What an answer's head says, or how far the request came without one.
+struct Facts {
+    status: Option<u16>,
+    /// What left of it, if it was lost.
+    lost: Option<Left>,
+    rate: crate::wire::limits::RateSaid,
+    retry_after_s: Option<u64>,
+}
+
+impl Facts {
+    fn of(ended: &Ended<'_>) -> Self {
+        let nothing = Self { status: None, lost: None, rate: Default::default(), retry_after_s: None };
+        match ended {
+            Ended::Answered(r) => {
+                Self { status: Some(r.status), rate: r.rate, retry_after_s: r.retry_after_s, ..nothing }
+            }
+            Ended::Lost(left) => Self { lost: Some(*left), ..nothing },
+            Ended::Garbled(_) => nothing,
+        }
+    }
+
+    fn said(&self, slow: bool) -> Said {
+        let refused = self.status == Some(429);
+        Said { head: self.rate, refused, retry_after_s: self.retry_after_s, slow }
+    }
+
+    /// What became of a cancel whose answer was not clean.
+    fn cancel_end(&self) -> CancelEnd {
+        match (self.status, self.lost) {
+            (Some(_), _) => CancelEnd::Failed,
+            (None, Some(Left::Nothing)) => CancelEnd::NotMade,
+            (None, _) => CancelEnd::Unknown,
+        }
     }
 }

@@ -4,10 +4,14 @@
 
 use crate::types::{Nanos, Stamp};
 
-/// Time between two beats.
-const EVERY_NS: u64 = 5_000_000_000;
+/// Time between two beats: one may be lost, and the next still comes in time.
+const EVERY_NS: u64 = 4_000_000_000;
+/// Longest wait for the answer to one.
+pub const ANSWER_NS: u64 = 2_000_000_000;
 /// Time until the next try after a beat that was not answered.
-const RETRY_NS: u64 = 1_000_000_000;
+const RETRY_NS: u64 = 250_000_000;
+/// So long after the last beat that was taken, the venue may be about to cancel.
+const LATE_NS: u64 = 8_000_000_000;
 /// A beat this late goes before orders.
 const URGENT_AFTER_NS: u64 = 1_000_000_000;
 /// Beats refused or unanswered in a row after which our orders may be gone at any moment.
@@ -21,6 +25,8 @@ pub struct Heartbeat {
     due_at: Nanos,
     in_flight: bool,
     failures: u32,
+    /// When the last one was taken, or the first was due.
+    taken_at: Nanos,
 }
 
 impl Heartbeat {
@@ -29,6 +35,7 @@ impl Heartbeat {
         if !self.armed {
             self.armed = true;
             self.due_at = now.wall;
+            self.taken_at = now.wall;
         }
     }
 
@@ -53,6 +60,7 @@ impl Heartbeat {
             Some((id, true)) => {
                 self.id = id;
                 self.failures = 0;
+                self.taken_at = now.wall;
             }
             Some((id, false)) => {
                 self.id = id;
@@ -69,8 +77,13 @@ impl Heartbeat {
     }
 
     /// False when the venue may be about to cancel everything: no new orders.
-    pub fn is_healthy(&self) -> bool {
-        self.failures < FAILURES_MAX
+    pub fn is_healthy(&self, now: Stamp) -> bool {
+        !self.armed || (self.failures < FAILURES_MAX && now.wall.since(self.taken_at) < LATE_NS)
+    }
+
+    /// True once it beats.
+    pub fn is_armed(&self) -> bool {
+        self.armed
     }
 }
 
@@ -83,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn it_beats_every_five_seconds_once_armed_with_the_id_of_the_last_answer() {
+    fn it_beats_every_four_seconds_once_armed_with_the_id_of_the_last_answer() {
         let mut beat = Heartbeat::default();
         assert!(!beat.is_due(at(0), false));
         beat.arm(at(0));
@@ -92,9 +105,9 @@ mod tests {
         assert_eq!(beat.send(at(0)), "");
         assert!(!beat.is_due(at(9_000), false), "one at a time");
         beat.answered(Some(("a".into(), true)), at(10));
-        assert!(!beat.is_due(at(4_999), false));
-        assert!(beat.is_due(at(5_000), false) && beat.is_due(at(6_000), true));
-        assert_eq!(beat.send(at(5_000)), "a");
+        assert!(!beat.is_due(at(3_999), false));
+        assert!(beat.is_due(at(4_000), false) && beat.is_due(at(5_000), true));
+        assert_eq!(beat.send(at(4_000)), "a");
     }
 
     #[test]
@@ -103,12 +116,25 @@ mod tests {
         beat.arm(at(0));
         beat.send(at(0));
         beat.answered(Some(("b".into(), false)), at(10));
-        assert!(beat.is_healthy() && beat.is_due(at(10), false));
+        assert!(beat.is_healthy(at(10)) && beat.is_due(at(10), false));
         assert_eq!(beat.send(at(10)), "b");
         beat.answered(None, at(20));
-        assert!(!beat.is_healthy() && !beat.is_due(at(20), false) && beat.is_due(at(1_020), false));
-        beat.send(at(1_020));
-        beat.answered(Some(("c".into(), true)), at(1_030));
-        assert!(beat.is_healthy());
+        assert!(!beat.is_healthy(at(20)) && !beat.is_due(at(20), false) && beat.is_due(at(270), false));
+        beat.send(at(270));
+        beat.answered(Some(("c".into(), true)), at(280));
+        assert!(beat.is_healthy(at(280)));
+    }
+
+    #[test]
+    fn one_lost_beat_costs_nothing_and_eight_seconds_without_one_are_unhealthy() {
+        let mut beat = Heartbeat::default();
+        assert!(beat.is_healthy(at(100_000)), "not armed, nothing to lose");
+        beat.arm(at(0));
+        beat.send(at(0));
+        beat.answered(Some(("a".into(), true)), at(0));
+        beat.send(at(4_000));
+        beat.answered(None, at(6_000));
+        assert!(beat.is_healthy(at(6_250)) && beat.is_due(at(6_250), false), "the next is in time");
+        assert!(beat.is_healthy(at(7_999)) && !beat.is_healthy(at(8_000)));
     }
 }

@@ -108,6 +108,15 @@ impl Lane {
         None
     }
 
+    /// Orders of which bytes still wait here are not let go: the connection is closed, and what had left of them decides
+    /// what became of them.
+    pub fn withhold_orders(&mut self, clock: &Clock, hear: &mut impl FnMut(News<'_>)) {
+        let waits = |flight: &Flight| matches!(flight.asked, Asked::Orders(_)) && flight.left_at.is_none();
+        if self.flight.as_ref().is_some_and(waits) {
+            self.end(clock.now(), None, hear);
+        }
+    }
+
     /// Connects, writes on, reads.
     pub fn turn(
         &mut self,

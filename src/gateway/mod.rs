@@ -2,10 +2,15 @@
 
 pub mod asked;
 pub mod bootstrap;
+pub mod budget;
+pub mod clock;
 pub mod desk;
+pub mod guards;
 pub mod heartbeat;
 pub mod lane;
 pub mod merge;
+pub mod modes;
+pub mod reading;
 pub mod recv;
 pub mod send;
 mod tile;

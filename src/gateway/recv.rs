@@ -12,7 +12,7 @@ use crate::{
     stage::conn::Left,
     types::{
         OrderHash, Usdc,
-        event::{MarketFacts, OrderChange, ReplyEvent},
+        event::{MarketFacts, OrderChange, RejectReason, ReplyEvent},
     },
     wire::{
         listing,
@@ -20,6 +20,30 @@ use crate::{
         rest,
     },
 };
+
+/// What became of an order, without which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Became {
+    /// The venue took it.
+    Accepted,
+    /// It refused it.
+    Rejected(RejectReason),
+    /// Not one byte left.
+    NeverSent,
+    /// Bytes left and no clean answer came.
+    Unknown,
+}
+
+/// The outcome that an event tells, if it tells one.
+pub const fn became(event: &ReplyEvent) -> Option<(OrderHash, Became)> {
+    match *event {
+        ReplyEvent::Accepted { order, .. } => Some((order, Became::Accepted)),
+        ReplyEvent::Rejected { order, reason } => Some((order, Became::Rejected(reason))),
+        ReplyEvent::NeverSent { order } => Some((order, Became::NeverSent)),
+        ReplyEvent::Unknown { order } => Some((order, Became::Unknown)),
+        _ => None,
+    }
+}
 
 /// Gives what became of each of the orders placed by one request, once each.
 pub fn orders(parser: &mut ReplyParser, sent: &[Sent], ended: Ended<'_>, out: &mut impl FnMut(ReplyEvent)) {
@@ -85,13 +109,11 @@ pub fn cancels(parser: &mut ReplyParser, sent: &[Sent], ended: Ended<'_>, out: &
     }
 }
 
-/// Gives every order that a cancel-all cancelled. False: no clean answer, ask again.
+/// Gives every order that a cancel-all names: cancelled, or why not. False: no clean answer, ask again.
 pub fn cancel_all(parser: &mut ReplyParser, ended: Ended<'_>, out: &mut impl FnMut(ReplyEvent)) -> bool {
     let Ended::Answered(response) = ended else { return false };
     parser.cancel(response.status, response.json, response.body, &mut |order, refusal| {
-        if refusal.is_none() {
-            out(ReplyEvent::Cancelled { order });
-        }
+        out(refusal.map_or(ReplyEvent::Cancelled { order }, |reason| ReplyEvent::CancelRefused { order, reason }));
     })
 }
 
@@ -139,6 +161,14 @@ pub fn collateral(ended: &Ended<'_>) -> Option<Usdc> {
         Ended::Answered(response) if response.status == 200 => {
             rest::balance_allowance(response.body).ok().map(|balance| balance.cash())
         }
+        _ => None,
+    }
+}
+
+/// The venue's time in Unix seconds; `None` if the answer was not clean.
+pub fn time(ended: &Ended<'_>) -> Option<u64> {
+    match ended {
+        Ended::Answered(response) if response.status == 200 => rest::time(response.body).ok(),
         _ => None,
     }
 }

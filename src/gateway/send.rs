@@ -96,6 +96,23 @@ impl Requests {
         }
     }
 
+    /// Cancels an order that cannot exist.
+    pub fn door(&mut self, now_s: u64) -> &[u8] {
+        self.cancels(&[OrderHash([0; 32])], now_s)
+    }
+
+    /// A private question.
+    pub fn question(&mut self, target: &str, now_s: u64) -> &[u8] {
+        self.private("GET", target, path_len(target), false, now_s)
+    }
+
+    /// Asks for the venue's time.
+    pub fn time(&mut self) -> &[u8] {
+        self.request.clear();
+        write_request(&mut self.request, "GET", "/time", &self.host, b"", None);
+        &self.request
+    }
+
     /// Cancels everything of the account.
     pub fn cancel_all(&mut self, now_s: u64) -> &[u8] {
         const PATH: &str = "/cancel-all";
@@ -149,6 +166,11 @@ impl Requests {
     pub fn warm(&mut self) -> &[u8] {
         self.request.clear();
         write_request(&mut self.request, "GET", "/ok", &self.host, b"", None);
+        &self.request
+    }
+
+    /// The request that was written last.
+    pub fn written(&self) -> &[u8] {
         &self.request
     }
 

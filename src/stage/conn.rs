@@ -294,9 +294,10 @@ impl Conn {
         !self.waiting.is_empty() || self.tls.as_ref().is_some_and(|tls| tls.wants_write())
     }
 
-    /// Says goodbye, as far as that goes without waiting, and is closed.
+    /// Says goodbye, as far as that goes without waiting, and is closed. Bytes that still wait never leave: what
+    /// [`Self::left`] said before stays true.
     pub fn close(&mut self) {
-        if self.state == State::Ready {
+        if self.state == State::Ready && !self.waits() {
             if let Some(tls) = &mut self.tls {
                 tls.send_close_notify();
             }

@@ -52,6 +52,20 @@ counters! {
     http_malformed,
     /// Connections for orders made.
     gateway_connects,
+    /// Orders that were approved and not written because the kill switch was on.
+    orders_withheld,
+    /// Times that orders waited because a limit of the venue's was near.
+    orders_held_back,
+    /// Answers by which the venue showed that we ask too much: refusals, warnings, delays.
+    throttle_signals,
+    /// Requests to cancel that were refused or not answered.
+    cancels_failed,
+    /// Orders that a cancel-all left over and that could not be cancelled one by one either.
+    cancel_residue,
+    /// Breakers opened.
+    breaker_trips,
+    /// Readings of the venue's account of us that were not whole.
+    readings_incomplete,
     /// Records that did not fit the journal's ring.
     journal_lost,
     /// Records written.

@@ -3,6 +3,7 @@
 //! Sans-IO: a request is appended to the caller's buffer, an answer is looked for at the start of one. Parsing
 //! starts over when more bytes arrive: a head is a few hundred bytes, and most answers come in one read.
 
+use super::limits::{RateSaid, Tier};
 use crate::types::eip712::decimal;
 
 /// Largest head taken.
@@ -56,6 +57,8 @@ pub struct Response<'a> {
     pub json: bool,
     /// `Retry-After`, in seconds; `None` if absent or not a number.
     pub retry_after_s: Option<u64>,
+    /// What it says of the venue's limits.
+    pub rate: RateSaid,
     /// The body, chunks joined.
     pub body: &'a mut [u8],
     /// Bytes of the buffer that this answer took.
@@ -105,6 +108,7 @@ struct Head {
     keep_alive: bool,
     json: bool,
     retry_after_s: Option<u64>,
+    rate: RateSaid,
     framing: Framing,
     len: usize,
 }
@@ -136,9 +140,9 @@ pub fn parse_response(buf: &mut [u8], closed: bool, limits: Limits) -> Result<Op
             Some((len, used)) => (len, start + used),
         },
     };
-    let Head { status, json, retry_after_s, .. } = head;
+    let Head { status, json, retry_after_s, rate, .. } = head;
     let keep_alive = head.keep_alive && !closed && !matches!(head.framing, Framing::UntilClose);
-    Ok(Some(Response { status, keep_alive, json, retry_after_s, body: &mut buf[start..start + len], used }))
+    Ok(Some(Response { status, keep_alive, json, retry_after_s, rate, body: &mut buf[start..start + len], used }))
 }
 
 fn read_head(buf: &[u8], limits: Limits) -> Result<Option<Head>, HttpError> {
@@ -153,6 +157,7 @@ fn read_head(buf: &[u8], limits: Limits) -> Result<Option<Head>, HttpError> {
     let status = response.code.ok_or(HttpError::Malformed)?;
     let mut keep_alive = response.version == Some(1);
     let (mut length, mut chunked, mut json, mut compressed, mut retry_after_s) = (None, false, false, false, None);
+    let mut rate = RateSaid::default();
     for header in response.headers {
         let is = |name: &str| header.name.eq_ignore_ascii_case(name);
         let value = header.value.trim_ascii();
@@ -182,6 +187,14 @@ fn read_head(buf: &[u8], limits: Limits) -> Result<Option<Head>, HttpError> {
             compressed = !value.eq_ignore_ascii_case(b"identity");
         } else if is("retry-after") {
             retry_after_s = number(value);
+        } else if is("poly-ratelimit-remaining") {
+            rate.remaining = number(value);
+        } else if is("poly-ratelimit-reset") {
+            rate.reset_s = number(value);
+        } else if is("poly-ratelimit-tier") {
+            rate.tier = Tier::parse(value);
+        } else if is("poly-ratelimit-warning") {
+            rate.warning = !value.is_empty() && !value.eq_ignore_ascii_case(b"false");
         }
     }
     let framing = match (status, chunked, length) {
@@ -193,7 +206,7 @@ fn read_head(buf: &[u8], limits: Limits) -> Result<Option<Head>, HttpError> {
         (_, false, Some(n)) => Framing::Length(n as usize),
         (_, false, None) => Framing::UntilClose,
     };
-    Ok(Some(Head { status, keep_alive, json: json && !compressed, retry_after_s, framing, len }))
+    Ok(Some(Head { status, keep_alive, json: json && !compressed, retry_after_s, rate, framing, len }))
 }
 
 fn number(text: &[u8]) -> Option<u64> {
@@ -340,6 +353,24 @@ mod tests {
         let mut bytes = format!("{head}Content-Length: 0\r\n\r\n").into_bytes();
         let response = parse_response(&mut bytes, false, Limits::default()).unwrap().unwrap();
         assert_eq!((response.json, response.retry_after_s), (false, Some(7)));
+    }
+
+    #[test]
+    fn limits_are_read_and_nonsense_is_not_there() {
+        let read = |lines: &str| {
+            let mut bytes = format!("HTTP/1.1 200 OK\r\n{lines}Content-Length: 0\r\n\r\n").into_bytes();
+            parse_response(&mut bytes, false, Limits::default()).unwrap().unwrap().rate
+        };
+        let said = read(
+            "poly-ratelimit-remaining: 17\r\nPoly-RateLimit-Reset: 1790000000\r\nPoly-RateLimit-Tier: Gold\r\n\
+             Poly-RateLimit-Warning: exceeded\r\n",
+        );
+        assert_eq!(
+            said,
+            RateSaid { remaining: Some(17), reset_s: Some(1_790_000_000), tier: Some(Tier::Gold), warning: true }
+        );
+        let nonsense = "Poly-RateLimit-Remaining: -1\r\nPoly-RateLimit-Reset: soon\r\nPoly-RateLimit-Tier: tin\r\n";
+        assert_eq!(read(nonsense), RateSaid::default());
     }
 
     #[test]

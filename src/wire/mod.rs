@@ -4,6 +4,7 @@ pub mod auth;
 pub mod book_hash;
 pub mod http;
 pub mod json;
+pub mod limits;
 pub mod listing;
 pub mod market;
 pub mod order;

@@ -30,6 +30,7 @@ pub enum OrderReply {
 #[derive(Debug, Default)]
 pub struct ReplyParser {
     reader: Reader,
+    retry_after_s: Option<u64>,
 }
 
 impl ReplyParser {
@@ -40,10 +41,19 @@ impl ReplyParser {
 
     /// The answer to `POST /order`. `json`: the answer says that it is JSON (`http::Response::json`).
     pub fn order(&mut self, status: u16, json: bool, body: &mut [u8]) -> OrderReply {
+        self.retry_after_s = None;
         if !json {
             return OrderReply::Unknown;
         }
-        self.reader.read(body, |value| one(status, value)).unwrap_or(OrderReply::Unknown)
+        let read = self.reader.read(body, |value| (one(status, value), retry_after(value)));
+        let (reply, retry_after_s) = read.unwrap_or((OrderReply::Unknown, None));
+        self.retry_after_s = retry_after_s;
+        reply
+    }
+
+    /// `retry_after_seconds` of the last answer to an order, or to anything else that was read as one.
+    pub fn retry_after_s(&self) -> Option<u64> {
+        self.retry_after_s
     }
 
     /// The answer to `POST /orders`, leg by leg: `sink` hears each of the `count` legs once, in order. An error for the
@@ -56,7 +66,9 @@ impl ReplyParser {
         count: usize,
         sink: &mut impl FnMut(usize, OrderReply),
     ) {
+        let mut retry_after_s = None;
         let read = |value: Json<'_>| {
+            retry_after_s = retry_after(value);
             if let Some(legs) = value.items() {
                 if legs.clone().count() == count {
                     legs.enumerate().for_each(|(leg, value)| sink(leg, one(status, value)));
@@ -75,6 +87,7 @@ impl ReplyParser {
         } else {
             Some(OrderReply::Unknown)
         };
+        self.retry_after_s = retry_after_s;
         if let Some(reply) = same {
             (0..count).for_each(|leg| sink(leg, reply));
         }
@@ -124,6 +137,10 @@ impl ReplyParser {
         };
         self.reader.read(body, read).flatten().is_some()
     }
+}
+
+fn retry_after(value: Json<'_>) -> Option<u64> {
+    value.get("retry_after_seconds").and_then(Json::u64)
 }
 
 /// One order's answer.
@@ -202,6 +219,8 @@ pub fn refusal(status: u16, code: &[u8], text: &[u8]) -> Option<RejectReason> {
         403 => Some(RejectReason::Forbidden),
         425 => Some(RejectReason::Restarting),
         429 => Some(RejectReason::RateLimited),
+        // A server that gave up waiting says this unasked, even on a connection where an order has just left.
+        408 | 499 => None,
         200..500 => said.unwrap_or(Some(RejectReason::Other)),
         _ => None,
     }
@@ -293,6 +312,7 @@ mod tests {
             (400, "order 0x1 crosses the book", Some(Crosses)),
             (400, "not enough balance / allowance", Some(Balance)),
             (400, "invalid expiration", Some(Expiration)),
+            (408, "Request Timeout", None),
             (400, "order_version_mismatch", Some(Version)),
             (400, "order couldn't be fully filled. FOK orders are fully filled or killed.", Some(NotFilled)),
             (
@@ -327,6 +347,11 @@ mod tests {
         }
         let coded = r#"{"error":"wait","code":"post_only_mode","retry_after_seconds":3}"#;
         assert_eq!(order(503, coded), OrderReply::Rejected(PostOnlyMode));
+        let mut parser = ReplyParser::new();
+        parser.order(503, true, &mut coded.as_bytes().to_vec());
+        assert_eq!(parser.retry_after_s(), Some(3));
+        parser.orders(503, true, &mut b"{}".to_vec(), 2, &mut |_, _| ());
+        assert_eq!(parser.retry_after_s(), None);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::{
     auth::Credentials,
     user::{UserParser, order_change},
 };
-use crate::types::{ConditionId, Event, OrderHash, Price, Qty, Side, TokenId, Usdc, event::OrderChange};
+use crate::types::{Address, ConditionId, Event, OrderHash, Price, Qty, Side, TokenId, Usdc, event::OrderChange};
 
 /// The cursor that means "no more pages".
 const LAST_PAGE: &str = "LTE=";
@@ -118,6 +118,19 @@ struct RawPage<T> {
     #[serde(deserialize_with = "Option::deserialize")]
     data: Option<Vec<T>>,
     next_cursor: Option<String>,
+    /// Rows of this page, by its own word.
+    count: Option<u64>,
+}
+
+impl<T> RawPage<T> {
+    /// The rows. Errors: there are not as many as the page says, so some were lost.
+    fn rows(self) -> Result<(Vec<T>, Option<String>), RestError> {
+        let rows = self.data.unwrap_or_default();
+        if self.count.is_some_and(|count| count != rows.len() as u64) {
+            return Err(RestError::Contradiction("the page has another number of rows than it says"));
+        }
+        Ok((rows, next_page(self.next_cursor)))
+    }
 }
 
 fn next_page(cursor: Option<String>) -> Option<String> {
@@ -157,9 +170,9 @@ impl TryFrom<RawOrder> for OpenOrder {
 
 /// A page of `GET /data/orders`.
 pub fn open_orders(body: &[u8]) -> Result<Page<OpenOrder>, RestError> {
-    let page: RawPage<RawOrder> = shape(body)?;
-    let rows = page.data.unwrap_or_default().into_iter().map(OpenOrder::try_from).collect::<Result<_, _>>()?;
-    Ok(Page { rows, next: next_page(page.next_cursor) })
+    let (rows, next) = shape::<RawPage<RawOrder>>(body)?.rows()?;
+    let rows = rows.into_iter().map(OpenOrder::try_from).collect::<Result<_, _>>()?;
+    Ok(Page { rows, next })
 }
 
 /// `GET /data/order/{id}`. `None`: not live; look at the trades before believing that nothing filled.
@@ -174,15 +187,91 @@ pub fn open_order(status: u16, body: &[u8]) -> Result<Option<OpenOrder>, RestErr
 /// Gives the cursor of the next page. Errors: `sink` may have heard earlier rows of this page; it hears them again
 /// when the page is read again, and fills are told apart by (trade, order).
 pub fn trades(body: &[u8], parser: &mut UserParser, sink: &mut impl FnMut(Event)) -> Result<Option<String>, RestError> {
-    let page: RawPage<serde_json::Value> = shape(body)?;
-    for row in page.data.unwrap_or_default() {
+    let (rows, next) = shape::<RawPage<serde_json::Value>>(body)?.rows()?;
+    for row in rows {
         let mut text = row.to_string().into_bytes();
         let parsed = parser.parse(&mut text, sink).map_err(|e| RestError::Shape(format!("trade: {e}")))?;
         if parsed.unknown_kinds > 0 {
             return Err(RestError::Shape(format!("not a trade: {row}")));
         }
     }
-    Ok(next_page(page.next_cursor))
+    Ok(next)
+}
+
+/// Appends a cursor to a query so that its letters arrive as they are. False for one that cannot be the venue's: those are
+/// base64. Nothing was appended then.
+pub fn push_cursor(query: &mut String, cursor: &str) -> bool {
+    let base64 = |b: u8| b.is_ascii_alphanumeric() || b"+/=-_".contains(&b);
+    if cursor.is_empty() || cursor.len() > 256 || !cursor.bytes().all(base64) {
+        return false;
+    }
+    for letter in cursor.chars() {
+        match letter {
+            '+' => query.push_str("%2B"),
+            '/' => query.push_str("%2F"),
+            '=' => query.push_str("%3D"),
+            plain => query.push(plain),
+        }
+    }
+    true
+}
+
+/// Shares of one token, by the Data API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// Which token.
+    pub token: TokenId,
+    /// How many.
+    pub shares: Qty,
+}
+
+/// A page of `GET /positions?user=`: a list, or one under `data`. Sizes are decimals; what is finer than a micro-share is
+/// rounded down.
+pub fn positions(body: &[u8]) -> Result<Vec<Position>, RestError> {
+    #[derive(Deserialize)]
+    struct Raw {
+        asset: Text,
+        size: Text,
+    }
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        List(Vec<Raw>),
+        Page { data: Vec<Raw> },
+    }
+    let (Either::List(rows) | Either::Page { data: rows }) = shape(body)?;
+    let shares = |text: &[u8]| {
+        let (whole, fraction) = match text.iter().position(|b| *b == b'.') {
+            Some(dot) => (&text[..dot], &text[dot + 1..]),
+            None => (text, &b""[..]),
+        };
+        if fraction.len() <= 6 {
+            return Qty::parse(text);
+        }
+        fraction.iter().all(u8::is_ascii_digit).then(|| Qty::parse(&[whole, b".", &fraction[..6]].concat()))?
+    };
+    let position = |raw: Raw| {
+        Ok(Position { token: field("asset", &raw.asset, TokenId::parse)?, shares: field("size", &raw.size, shares)? })
+    };
+    rows.into_iter().map(position).collect()
+}
+
+/// `GET /api/geoblock`: where the venue sees us, and whether it lets us trade from there.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Geoblock {
+    /// True if it does not.
+    pub blocked: bool,
+    /// Country code.
+    #[serde(default)]
+    pub country: String,
+    /// Region within it.
+    #[serde(default)]
+    pub region: String,
+}
+
+/// The answer to `GET /api/geoblock`.
+pub fn geoblock(body: &[u8]) -> Result<Geoblock, RestError> {
+    shape(body)
 }
 
 /// Balance and allowance of one asset, in micro-units.
@@ -202,17 +291,35 @@ pub fn balance_allowance(body: &[u8]) -> Result<BalanceAllowance, RestError> {
         allowance: Option<Text>,
         allowances: Option<std::collections::BTreeMap<String, Text>>,
     }
-    // Allowances are 256 bits wide; more than we can count is as good as unlimited.
-    let units = |text: &[u8]| {
-        let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
-        digits.then(|| core::str::from_utf8(text).ok().and_then(|t| t.parse().ok()).unwrap_or(u64::MAX))
-    };
     let raw: Raw = shape(body)?;
     let mut allowance = raw.allowance.as_ref().map(|a| field("allowance", a, units)).transpose()?;
     for one in raw.allowances.iter().flatten().map(|(_, a)| field("allowances", a, units)) {
         allowance = Some(allowance.unwrap_or(u64::MAX).min(one?));
     }
     Ok(BalanceAllowance { balance: field("balance", &raw.balance, units)?, allowance })
+}
+
+/// How much one spender may take, by an answer to `GET /balance-allowance`; `None` if it does not say.
+/// Source: docs/PROTOCOL.md "account reads", "approvals".
+pub fn allowance_of(body: &[u8], spender: &Address) -> Result<Option<u64>, RestError> {
+    #[derive(Deserialize)]
+    struct Raw {
+        allowance: Option<Text>,
+        allowances: Option<std::collections::BTreeMap<String, Text>>,
+    }
+    let raw: Raw = shape(body)?;
+    let listed = raw.allowances.unwrap_or_default();
+    let named = |name: &str| Address::parse(name.as_bytes()).is_some_and(|a| a == *spender);
+    match listed.iter().find(|(name, _)| named(name)) {
+        Some((_, text)) => field("allowances", text, units).map(Some),
+        None => raw.allowance.as_ref().map(|text| field("allowance", text, units)).transpose(),
+    }
+}
+
+/// A 256-bit count of base units; more than we can count is as good as unlimited.
+fn units(text: &[u8]) -> Option<u64> {
+    let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    digits.then(|| core::str::from_utf8(text).ok().and_then(|t| t.parse().ok()).unwrap_or(u64::MAX))
 }
 
 impl BalanceAllowance {
@@ -290,6 +397,17 @@ mod tests {
         ] {
             assert_eq!(balance_allowance(body.as_bytes()), Ok(BalanceAllowance { balance, allowance }), "{body}");
         }
+        let spender = Address([0x11; 20]);
+        for (body, allowance) in [
+            (
+                format!(r#"{{"allowances":{{"{spender}":"7","0x0000000000000000000000000000000000000002":"0"}}}}"#),
+                Some(7),
+            ),
+            (r#"{"allowances":{}}"#.into(), None),
+            (r#"{"allowance":"9"}"#.into(), Some(9)),
+        ] {
+            assert_eq!(allowance_of(body.as_bytes(), &spender), Ok(allowance), "{body}");
+        }
         for body in ["{}", r#"{"balance":"1.5"}"#, r#"{"balance":""}"#, "null", "<html>"] {
             assert!(balance_allowance(body.as_bytes()).is_err(), "{body}");
         }
@@ -321,12 +439,37 @@ mod tests {
             assert_eq!((page.rows.len(), page.next.as_deref()), (1, next), "{cursor}");
             assert_eq!((page.rows[0].status, page.rows[0].matched), (OrderChange::Placed, Qty::ZERO));
         }
+        assert!(open_orders(format!(r#"{{"data":[{row}],"count":2}}"#).as_bytes()).is_err(), "a row is missing");
         assert_eq!(open_orders(br#"{"data":null}"#).unwrap().rows, []);
         assert_eq!(open_order(404, b"not found"), Ok(None));
         assert_eq!(open_order(200, b"null"), Ok(None));
         assert!(open_order(200, row.as_bytes()).unwrap().is_some());
         assert!(open_order(200, row.replace("0.5", "5").as_bytes()).is_err());
         assert!(open_orders(br#"{"error":"internal"}"#).is_err());
+    }
+
+    #[test]
+    fn cursors_are_base64_and_arrive_as_they_are() {
+        for (cursor, sent) in [("MTAw", Some("MTAw")), ("a+/=", Some("a%2B%2F%3D")), ("", None), ("a&b=c", None)] {
+            let mut query = String::from("?next_cursor=");
+            let taken = push_cursor(&mut query, cursor);
+            assert_eq!((taken, query.strip_prefix("?next_cursor=")), (sent.is_some(), Some(sent.unwrap_or(""))));
+        }
+    }
+
+    #[test]
+    fn positions_and_the_place() {
+        let row = r#"{"proxyWallet":"0x1","asset":"111","conditionId":"0x2","size":12.3456789,"avgPrice":0.5}"#;
+        let all = positions(format!(r#"[{row},{{"asset":"222","size":"5"}}]"#).as_bytes()).unwrap();
+        let micro: Vec<u64> = all.iter().map(|p| p.shares.micro()).collect();
+        assert_eq!(micro, [12_345_678, 5_000_000]);
+        assert_eq!(positions(format!(r#"{{"data":[{row}]}}"#).as_bytes()).unwrap().len(), 1);
+        assert_eq!(positions(b"[]"), Ok(vec![]));
+        for bad in [r#"{"error":"x"}"#, r#"[{"asset":"111"}]"#, r#"[{"asset":"111","size":-1}]"#, "null"] {
+            assert!(positions(bad.as_bytes()).is_err(), "{bad}");
+        }
+        assert!(geoblock(br#"{"blocked":true,"ip":"1.2.3.4","country":"US","region":"NY"}"#).unwrap().blocked);
+        assert!(geoblock(b"{}").is_err() && geoblock(br#"{"blocked":"no"}"#).is_err());
     }
 
     #[test]

@@ -325,10 +325,13 @@ impl Abroad {
             .map(|m| &m["condition_id"])
             .collect();
         let conditions = serde_json::json!(conditions);
+        let also = |field: &str| self.ready[field].as_str().unwrap_or("").to_owned();
+        let (data, geoblock) = (also("data"), also("geoblock"));
         dir.write(
             "live.toml",
             format!(
-                "mode = \"live\"\n[venue]\nrest = \"{rest}\"\nrelayer = \"\"\nws_market = \"{market}\"\n\
+                "mode = \"live\"\n[venue]\nrest = \"{rest}\"\nrelayer = \"\"\ndata = \"{data}\"\n\
+                 geoblock = \"{geoblock}\"\nws_market = \"{market}\"\n\
                  ws_user = \"{user}\"\nws_sports = \"{sports}\"\nca_file = \"{ca}\"\n[account]\nsignature_type = 0\n\
                  [markets]\nconditions = {conditions}\n[log]\nlevel = \"trace\"\nfile = \"run.log\"\n\
                  [strategy.pair]\nrest_ms = 100\n"

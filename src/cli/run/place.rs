@@ -7,13 +7,18 @@ use rustls::ClientConfig;
 use zeroize::Zeroize;
 
 use super::Refused;
+#[cfg(feature = "embedded")]
+use crate::wire::limits::Tier;
 use crate::{
     config::{Config, Mode},
     engine::{
         Report,
         sign::{SecretKey, WalletSigner},
     },
-    gateway::bootstrap::{BootError, Bootstrap},
+    gateway::{
+        bootstrap::{self, BootError, Bootstrap, Recovered},
+        budget::Limits,
+    },
     stage::endpoint::{Endpoint, Trust, tls_config},
     types::{Account, ConditionId, Universe, Usdc, market::SignatureType},
     wire::auth::{Credentials, L2Auth},
@@ -28,9 +33,9 @@ use crate::{
 
 /// Where the key is read from, outside of embedded mode.
 const KEY_VARIABLE: &str = "POLYMARKET_PRIVATE_KEY";
-/// A clock that differs from the venue's by more is refused: signatures carry our time.
-/// Source: docs/PROTOCOL.md "L2 auth".
-const CLOCK_OFF_S: i64 = 2;
+/// A clock that differs from the venue's by more is refused: signatures carry our time. In milliseconds.
+/// Source: docs/PROTOCOL.md "L2".
+const CLOCK_OFF_MS: u32 = 1_000;
 /// The order version that this build signs.
 const ORDER_VERSION: u64 = 2;
 /// What the embedded venue gives our account.
@@ -59,8 +64,12 @@ pub(super) struct Place {
     pub credentials: Credentials,
     /// Markets and account.
     pub universe: Arc<Universe>,
-    /// Collateral before the first order.
-    pub cash: Usdc,
+    /// What earlier runs left: the collateral before the first order, shares, trades not final.
+    pub recovered: Recovered,
+    /// Data API, if there is one.
+    pub data: Option<Endpoint>,
+    /// How far below the venue's limits we stay.
+    pub limits: Limits,
     auth: L2Auth,
     bootstrap: Bootstrap,
     #[cfg(feature = "embedded")]
@@ -73,6 +82,9 @@ struct Known {
     rest: String,
     ws: [String; 3],
     relayer: String,
+    data: String,
+    geoblock: String,
+    limits: Limits,
     tls: Arc<ClientConfig>,
     key: SecretKey,
     account: Account,
@@ -114,40 +126,63 @@ impl Place {
         config: &Config,
         #[cfg(feature = "embedded")] venue: Option<VenueHandle>,
     ) -> Result<Self, Refused> {
-        let Known { title, rest, ws, relayer, tls, key, account, conditions } = known;
+        let Known { title, rest, ws, relayer, data, geoblock, limits, tls, key, account, conditions } = known;
+        // Real money: each step says that it was taken.
+        let passed = |what: &str| {
+            if config.mode == Mode::Live {
+                super::say(&format!("start: {what}"));
+            }
+        };
         let resolve = |url: &str| Endpoint::resolve(url, &tls).map_err(Refused::preflight);
+        let optional = |url: &str| if url.is_empty() { Ok(None) } else { resolve(url).map(Some) };
+        match optional(&geoblock)? {
+            Some(endpoint) => passed(&allowed_here(endpoint)?),
+            None => passed("place not checked: venue.geoblock is empty"),
+        }
         let orders = resolve(&rest)?;
         let mut boot = Bootstrap::new(orders.clone(), config.venue.chain_id, account).map_err(Refused::preflight)?;
-        let ahead = boot.clock_ahead_s().map_err(Refused::preflight)?;
-        if ahead.abs() > CLOCK_OFF_S {
-            return Err(Refused::preflight(format!(
-                "our clock is {ahead} s ahead of the venue's; set it right (NTP) before trading"
-            )));
-        }
+        passed(&clock_agrees(&mut boot)?);
         let version = boot.version().map_err(Refused::preflight)?;
         if version != ORDER_VERSION {
             return Err(Refused::preflight(format!(
-                "the venue takes order version {version}, this build signs {ORDER_VERSION}: do not trade with it"
+                "the venue takes order version {version}, this build signs {ORDER_VERSION}: do not trade with it; get a \
+                 build that knows the new version"
             )));
         }
-        let credentials = boot.credentials(&WalletSigner::new(key.clone())).map_err(Refused::preflight)?;
+        passed(&format!("order version {version}"));
+        let credentials = boot.credentials(&WalletSigner::new(key.clone())).map_err(|e| {
+            Refused::preflight(format!(
+                "the venue gives the key no API credentials ({e}); log in at the venue once with this wallet, then try again"
+            ))
+        })?;
         let auth = L2Auth::new(&account.owner, &credentials)
-            .map_err(|_| Refused::preflight("the venue's API secret is not base64"))?;
+            .map_err(|_| Refused::preflight("the venue's API secret is not base64: ask the venue for a new API key"))?;
+        passed(&format!("API key {}", credentials.api_key));
         if boot.closed_only(&auth).map_err(Refused::preflight)? {
-            return Err(Refused::preflight("the venue lets this account only reduce positions"));
+            return Err(Refused::preflight(
+                "the venue lets this account only reduce positions: sell or redeem them at the venue; this program opens new ones",
+            ));
         }
+        passed("account may trade");
         let universe = boot.universe(&conditions).map_err(Refused::preflight)?;
-        let open = boot.open_orders(&auth).map_err(Refused::preflight)?.len();
-        if open > 0 {
-            return Err(Refused::preflight(format!(
-                "the account has {open} open orders from before; cancel them first, so that each order is known"
-            )));
-        }
-        let cash = boot.cash(&auth).map_err(Refused::preflight)?;
+        passed(&format!("{} markets", universe.markets.len()));
+        passed(&funded(&mut boot, &auth, &universe)?);
+        let cleared = boot.clear_open_orders(&auth).map_err(|e| {
+            Refused::preflight(format!(
+                "open orders of earlier runs could not be cancelled ({e}); cancel them at the venue, so that each order is known"
+            ))
+        })?;
+        passed(&match cleared {
+            0 => "no open orders".to_owned(),
+            n => format!("{n} open orders of earlier runs cancelled, and gone"),
+        });
+        let recovered = boot
+            .recover(&auth, &credentials.api_key, &universe)
+            .map_err(|e| Refused::preflight(format!("what the account holds could not be read: {e}")))?;
+        passed(&held(&recovered));
         let title = title.unwrap_or_else(|| {
             universe.markets.first().map_or_else(|| "no market".into(), |m| m.outcomes.join(" vs "))
         });
-        let optional = |url: &str| if url.is_empty() { Ok(None) } else { resolve(url).map(Some) };
         Ok(Self {
             title,
             market: resolve(&ws[0])?,
@@ -159,7 +194,9 @@ impl Place {
             key,
             credentials,
             universe: Arc::new(universe),
-            cash,
+            recovered,
+            data: optional(&data)?,
+            limits,
             auth,
             bootstrap: boot,
             #[cfg(feature = "embedded")]
@@ -228,6 +265,66 @@ impl Place {
     }
 }
 
+/// Refuses to trade from where the venue does not allow it. There is no way around, and none is offered.
+fn allowed_here(endpoint: Endpoint) -> Result<String, Refused> {
+    let place = bootstrap::geoblock(endpoint).map_err(|e| {
+        Refused::preflight(format!(
+            "whether trading is allowed from here could not be asked ({e}); check the network and venue.geoblock"
+        ))
+    })?;
+    let here = [&place.country, &place.region].map(String::as_str).join(" ");
+    if place.blocked {
+        return Err(Refused::preflight(format!(
+            "the venue does not allow trading from here ({}): run this where it does",
+            here.trim()
+        )));
+    }
+    Ok(format!("trading is allowed from here ({})", here.trim()))
+}
+
+fn clock_agrees(boot: &mut Bootstrap) -> Result<String, Refused> {
+    let ahead = boot.clock_ahead_ms().map_err(Refused::preflight)?;
+    if ahead.unsigned_abs() > CLOCK_OFF_MS {
+        return Err(Refused::preflight(format!(
+            "our clock is {} s ahead of the venue's; set it right (NTP) before trading",
+            f64::from(ahead) / 1_000.0
+        )));
+    }
+    Ok(format!("clock {ahead} ms ahead of the venue's"))
+}
+
+/// There is collateral, and every exchange that we trade on may take it.
+fn funded(boot: &mut Bootstrap, auth: &L2Auth, universe: &Universe) -> Result<String, Refused> {
+    let cash = boot.cash(auth).map_err(Refused::preflight)?;
+    let (funder, kind) = (universe.account.funder, universe.account.signature_type as u8);
+    if cash <= Usdc::ZERO {
+        return Err(Refused::preflight(format!(
+            "the account has no collateral: the wallet {funder} (signature type {kind}) holds 0 pUSD; deposit some, or put right \
+             account.signature_type and account.funder"
+        )));
+    }
+    for market in &universe.markets {
+        let spender = market.exchange.contract(universe.chain_id);
+        if boot.allowance(auth, &spender).map_err(Refused::preflight)? == Some(0) {
+            return Err(Refused::preflight(format!(
+                "the exchange {spender} may not take the collateral of {funder} (signature type {kind}): approve it for pUSD, \
+                 then have the venue look again; without it every buy of {} is refused",
+                market.slug
+            )));
+        }
+    }
+    Ok(format!("{cash} pUSD, and the exchanges may take it"))
+}
+
+fn held(recovered: &Recovered) -> String {
+    let held = recovered.shares.iter().flatten().filter(|qty| **qty > crate::types::Qty::ZERO).count();
+    match (held, recovered.pending.len()) {
+        (0, 0) => "nothing held from earlier runs".into(),
+        (held, 0) => format!("shares of {held} tokens held from earlier runs"),
+        (held, n) => format!("shares of {held} tokens held from earlier runs, {n} trades not final yet"),
+    }
+}
+
 #[cfg(feature = "embedded")]
 fn start_embedded(config: &Config, core: Option<usize>) -> Result<((String, bool), VenueHandle), Refused> {
     let scenario = scenario::open(&config.run.scenario, config.run.seed).map_err(Refused::usage)?;
@@ -274,6 +371,11 @@ fn embedded(config: &Config, (title, has_match): (String, bool), venue: &VenueHa
             if has_match { ready.ws_sports.clone() } else { String::new() },
         ],
         relayer: ready.rest.clone(),
+        data: ready.rest.clone(),
+        // It is on this machine.
+        geoblock: String::new(),
+        // The embedded venue has room for everybody.
+        limits: Limits { tier: Tier::Elite, ..config.gateway.limits() },
         tls,
         key,
         account,
@@ -309,6 +411,9 @@ fn configured(config: &Config) -> Result<Known, Refused> {
         rest: v.rest.clone(),
         ws: [v.ws_market.clone(), v.ws_user.clone(), v.ws_sports.clone()],
         relayer: v.relayer.clone(),
+        data: v.data.clone(),
+        geoblock: v.geoblock.clone(),
+        limits: config.gateway.limits(),
         tls,
         key,
         account: Account { owner, funder, signature_type },

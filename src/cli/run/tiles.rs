@@ -102,7 +102,7 @@ impl Session {
             core: core(&place.universe, &config.engine),
             signer: OrderSigner::new(place.key.clone()),
             run_tag: run_tag()?,
-            cash: place.cash,
+            cash: place.recovered.cash,
             match_feed: place.sports.is_some(),
             dry_run: config.run.dry_run,
             board: board.clone(),
@@ -116,6 +116,9 @@ impl Session {
             universe: Arc::clone(&place.universe),
             merger: merger(place),
             heartbeat: true,
+            limits: place.limits,
+            slow_ack_ns: config.gateway.slow_ack_ms * 1_000_000,
+            data: place.data.clone(),
         };
         tiles.push((Tile::Gateway, Box::new(GatewayTile::new(gateway, wiring.gateway, &control, &counters))));
         let mut to_engine = wiring.cold.control;
