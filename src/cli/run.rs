@@ -227,7 +227,7 @@ fn finish(
     }
     let hot::Outcome { report, state_hash, .. } = hot.unwrap_or_default();
     let theirs = if dry_run { None } else { place.venue_equity(&report, &mut failures) };
-    let venue_equity_change = theirs.map(|equity| equity - place.recovered.cash);
+    let venue_equity_change = theirs.map(|equity| equity - report.started_with);
     place.close();
 
     let facts = RunFacts {

@@ -726,6 +726,7 @@ impl Desk {
     pub(super) fn report(&self) -> Report {
         let report::Brief { orders, fills, pnl, books, reconciliation, kill_switch, .. } = self.brief();
         Report {
+            started_with: self.ledger.started_with(),
             orders,
             fills,
             pnl,

@@ -176,7 +176,7 @@ impl Desk {
                 let key = (trade, order);
                 // An order of somebody else with our wallet, or of a run long ago: what it did to our shares is read.
                 if self.orders.get(&order).is_none() && !self.ledger.knows(&key) {
-                    self.reconciliation.want(self.now);
+                    self.reconciliation.stranger_s_trade(self.now);
                     return None;
                 }
                 let now = self.now;
@@ -395,7 +395,10 @@ impl Desk {
             }
             RecoveredEvent::Trade { trade, order, instrument, side, qty, notional, status } if known(instrument) => {
                 let fill = Fill { instrument, side, qty, notional, fee: Usdc::ZERO, status };
-                self.ledger.recover_trade((trade, order), fill, self.now);
+                // What it took of the order's size is taken, whatever became of it.
+                if self.ledger.recover_trade((trade, order), fill, self.now) {
+                    let _ = self.orders.fill(&order, qty, self.now);
+                }
             }
             RecoveredEvent::Order { order, intent, created } if known(intent.instrument) => {
                 self.orders.recover(order, intent, created, self.now);

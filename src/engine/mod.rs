@@ -110,6 +110,7 @@ impl<S: Strategy> Engine<S> {
             Event::Start { run_tag, cash, match_feed } => {
                 desk.match_feed = *match_feed;
                 desk.risk.set(Closed::NotReconciled, true);
+                desk.reconciliation.begin(desk.now);
                 desk.run_tag = *run_tag & 0x1f_ffff;
                 desk.ledger.open(*cash);
             }

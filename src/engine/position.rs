@@ -287,6 +287,11 @@ impl Ledger {
         }
     }
 
+    /// Equity at the start: collateral, and what earlier runs left at its first mark.
+    pub fn started_with(&self) -> Usdc {
+        self.start
+    }
+
     /// Opens the account with the collateral at the venue.
     pub fn open(&mut self, cash: Usdc) {
         self.start = cash;
@@ -307,10 +312,16 @@ impl Ledger {
         account.unmarked = true;
     }
 
-    /// A trade of an earlier run that is not final: its shares and cash are counted already, its end is still to come.
-    pub fn recover_trade(&mut self, key: (TradeKey, OrderHash), fill: Fill, now: Nanos) {
-        if self.fills.contains_key(&key) || matches!(fill.status, TradeStatus::Confirmed | TradeStatus::Failed) {
-            return;
+    /// A trade of an earlier run: its shares and cash are counted already. If it is not final its end is still to come; if
+    /// it is, it is only known, so that it is not booked again. False if it was known before.
+    pub fn recover_trade(&mut self, key: (TradeKey, OrderHash), fill: Fill, now: Nanos) -> bool {
+        if self.fills.contains_key(&key) {
+            return false;
+        }
+        if matches!(fill.status, TradeStatus::Confirmed | TradeStatus::Failed) {
+            self.remember(key, fill);
+            self.settled_order.push_back(key);
+            return true;
         }
         let holding = self.holding_mut(fill.instrument);
         match fill.side {
@@ -319,6 +330,7 @@ impl Ledger {
         }
         self.remember(key, fill);
         self.watch(key, now);
+        true
     }
 
     fn holding(&self, i: InstrumentIx) -> &Holding {

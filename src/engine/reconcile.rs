@@ -122,6 +122,18 @@ impl Reconciliation {
         }
     }
 
+    /// The venue has known us since then at least: trades before are in what the account holds.
+    pub(super) fn begin(&mut self, now: Nanos) {
+        self.certain = now;
+    }
+
+    /// Somebody traded with our wallet. Told by a reading it is in that reading's counts already.
+    pub(super) fn stranger_s_trade(&mut self, now: Nanos) {
+        if self.began.is_none() {
+            self.want(now);
+        }
+    }
+
     /// A reading is wanted before its time, but nothing waits for it.
     pub(super) fn want_soon(&mut self, now: Nanos) {
         if self.asked.is_none() {

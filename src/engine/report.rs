@@ -8,6 +8,8 @@ use crate::types::{InstrumentIx, OrderHash, Price, Qty, Side, Usdc, order::Order
 /// Counts and sums of one run. Money and sizes are exact integers; whoever prints them writes decimals.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
+    /// Equity at the start: collateral, and what earlier runs left at its first mark.
+    pub started_with: Usdc,
     /// Orders by what became of them.
     pub orders: Orders,
     /// Fills.

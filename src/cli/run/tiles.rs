@@ -25,7 +25,7 @@ use crate::{
     strategies::core,
     sys::tsc::Clock,
     topology::{Plan, Tile},
-    types::{Nanos, event::RecoveredEvent, market::SignatureType},
+    types::{Nanos, Qty, event::RecoveredEvent, ids::Outcome, market::SignatureType},
     wal::Wal,
     wire::sports::Game,
     wiring::{FeedEnds, Wiring, instruments_of},
@@ -174,7 +174,14 @@ fn write_ahead(
         Mode::Paper | Mode::Live => config.journal.dir.join(format!("orders-{}.wal", place.universe.account.funder)),
     };
     let (wal, found) = Wal::open(&path, &place.universe, now).map_err(Refused::preflight)?;
-    let mut recovered = found.orders;
+    // Shares first, then orders, then what trades took of them.
+    let held = place.universe.indices().zip(&place.recovered.shares).flat_map(|(m, shares)| {
+        let both = [Outcome::Yes, Outcome::No].map(|o| m.instrument(o));
+        both.into_iter().zip(*shares).filter(|(_, qty)| *qty > Qty::ZERO)
+    });
+    let mut recovered: Vec<_> = held.map(|(instrument, qty)| RecoveredEvent::Shares { instrument, qty }).collect();
+    recovered.extend(found.orders);
+    recovered.extend_from_slice(&place.recovered.trades);
     if found.elsewhere > 0 {
         tracing::warn!(
             event_type = "orders_elsewhere",
