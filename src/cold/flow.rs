@@ -84,7 +84,7 @@ impl Flow {
         }
     }
 
-    /// The kill switch as of event `seq`, by its reason. The engine throws it by itself too, which is no event: then its
+    /// The kill switch as of event `seq`, by its reason. The engine throws it by itself too, without one: then its
     /// numbers are the first to say so.
     pub fn killed(&mut self, reason: Option<&str>, seq: u64) {
         let (on, since) = self.kill;

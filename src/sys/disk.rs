@@ -10,7 +10,7 @@ pub fn free_bytes(path: &Path) -> Option<u64> {
     // SAFETY: `path` ends with a zero byte and `room` is as large as the call writes; both live beyond it.
     let failed = unsafe { libc::statvfs(path.as_ptr(), room.as_mut_ptr()) } != 0;
     // SAFETY: a structure of integers, zeroed before and filled by a call that did not fail.
-    (!failed).then(|| unsafe { room.assume_init() }).map(|r| u64::from(r.f_bavail).saturating_mul(r.f_frsize))
+    (!failed).then(|| unsafe { room.assume_init() }).map(|r| r.f_bavail.saturating_mul(r.f_frsize))
 }
 
 #[cfg(test)]
