@@ -96,7 +96,9 @@ impl Modes {
         self.trying = false;
         let lasts = told.unwrap_or_else(|| self.guess(now));
         let until = now.plus(lasts);
-        if !changed && until <= self.until.plus(SECOND_NS) {
+        // The venue's own time counts, longer or shorter; a guess only makes it longer.
+        let same = until.since(self.until).max(self.until.since(until)) <= SECOND_NS;
+        if !changed && (same || (told.is_none() && until <= self.until)) {
             return None;
         }
         self.until = until;
@@ -178,6 +180,7 @@ mod tests {
         assert!(!modes.takes(true));
         assert_eq!(modes.opened(at(ms)), says(VenueMode::PostOnly, 120_000));
         assert!(modes.takes(true) && !modes.takes(false) && modes.may_try(at(ms)));
+        assert_eq!(modes.refused(VenueMode::PostOnly, None, at(ms)), None, "a guess does not shorten it");
         assert_eq!(modes.tick(at(ms + 119_999)), None);
         assert_eq!(modes.tick(at(ms + 120_000)), says(VenueMode::Normal, 0));
     }
