@@ -254,17 +254,40 @@ pub enum Level {
     Error,
 }
 
+impl Level {
+    /// Every level, the least severe first.
+    pub const ALL: [Self; 5] = [Self::Trace, Self::Debug, Self::Info, Self::Warn, Self::Error];
+
+    /// As in the file.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Trace => "trace",
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        }
+    }
+
+    /// Reads it as in the file.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|level| level.as_str() == text)
+    }
+}
+
 /// `[health]`: HTTP of a running instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Health {
     /// Address to listen on; port 0 takes a free one, which is printed.
     pub listen: SocketAddr,
+    /// Free space on the journal's disk below which the instance is not ready, in MiB.
+    pub disk_reserve_mib: u64,
 }
 
 impl Default for Health {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 0)) }
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 0)), disk_reserve_mib: 256 }
     }
 }
 

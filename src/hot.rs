@@ -27,8 +27,9 @@ use crate::{
     topology::ORDERS_KEPT_FOR_CANCELS,
     types::{
         Cycles, Event, InstrumentIx, Nanos, Sequenced, Stamp, Stamped, Usdc,
-        event::{CancelRefusal, ControlEvent, ReplyEvent},
+        event::{CancelRefusal, ControlEvent, ReadEvent, RecoveredEvent, ReplyEvent},
     },
+    wal::Wal,
 };
 
 /// Events taken from one ring in one turn.
@@ -109,6 +110,10 @@ pub struct HotConfig {
     pub match_feed: bool,
     /// Decide and sign, send nothing.
     pub dry_run: bool,
+    /// Where orders are written before they leave.
+    pub wal: Wal,
+    /// What earlier runs left.
+    pub recovered: Vec<RecoveredEvent>,
     /// Where the engine's numbers are put for the cold tile.
     pub board: Slot<Latest>,
 }
@@ -122,6 +127,7 @@ pub struct HotTile {
     status: Arc<HotStatus>,
     engine: Core,
     signer: OrderSigner,
+    wal: Wal,
     board: Slot<Latest>,
     shown: Nanos,
     clock: Clock,
@@ -137,6 +143,7 @@ pub struct HotTile {
     dry_run: bool,
     seq: u64,
     last_tick: Nanos,
+    last_heard: Nanos,
     heard_stop: bool,
     /// The kill switch is on, and the gateway was told.
     orders_off: bool,
@@ -165,9 +172,10 @@ impl HotTile {
         counters: &Arc<Counters>,
         status: &Arc<HotStatus>,
     ) -> Self {
-        let HotConfig { core, signer, run_tag, cash, match_feed, dry_run, board } = config;
-        let mut own = VecDeque::with_capacity(256);
+        let HotConfig { core, signer, run_tag, cash, match_feed, dry_run, wal, recovered, board } = config;
+        let mut own = VecDeque::with_capacity(256 + recovered.len());
         own.push_back(Event::Start { run_tag, cash, match_feed });
+        own.extend(recovered.into_iter().map(Event::Recovered));
         Self {
             ends,
             control: Arc::clone(control),
@@ -175,6 +183,7 @@ impl HotTile {
             status: Arc::clone(status),
             engine: core,
             signer,
+            wal,
             board,
             shown: Nanos(0),
             clock: Clock::new(),
@@ -187,6 +196,7 @@ impl HotTile {
             dry_run,
             seq: 0,
             last_tick: Nanos(0),
+            last_heard: Nanos(0),
             heard_stop: false,
             orders_off: false,
             handed: false,
@@ -200,6 +210,7 @@ impl HotTile {
     fn hear(&mut self, stamp: Stamp, event: Event) {
         self.seq += 1;
         let event = Sequenced { seq: self.seq, stamp, event };
+        self.last_heard = stamp.wall;
         let (kind, origin) = kind_of(&event.event);
         self.events[kind] += 1;
         self.record(Record::Event(event));
@@ -212,11 +223,15 @@ impl HotTile {
         for (what, ns) in spans {
             self.sample(what, ns);
         }
-        let killed = self.engine.killed().is_some();
-        if killed != self.orders_off {
-            self.orders_off = killed;
-            self.control.set_orders_off(killed);
+        let killed = self.engine.killed();
+        if killed.is_some() != self.orders_off {
+            self.orders_off = killed.is_some();
+            self.control.set_orders_off(self.orders_off);
+            // It survives us: the next run begins with it.
+            self.wal.set_killed(killed);
         }
+        let wal = &mut self.wal;
+        self.engine.tell_finished(|order| wal.finish(order));
 
         for n in 0..self.actions.len() {
             let action = self.actions[n];
@@ -238,7 +253,9 @@ impl HotTile {
                 let ns = hash_ns + self.clock.ns_between(before, self.clock.cycles());
                 self.sample(Latency::Sign, ns);
                 let order = approved.hash();
-                if self.dry_run {
+                let token = self.engine.universe().token(approved.intent().instrument);
+                // Known to whoever comes after us before its first byte leaves; what does not fit there does not leave.
+                if self.dry_run || !self.wal.register(&approved, &token, self.last_heard) {
                     self.own.push_back(Event::Reply(ReplyEvent::NeverSent { order }));
                     return;
                 }
@@ -270,6 +287,11 @@ impl HotTile {
             // Asked again by the engine on its timer.
             Action::AskMarket { market } => self.ask(Command::AskMarket { market }, None, None),
             // One that does not fit is asked for again; in a dry run there is nothing to be reconciled.
+            Action::Reconcile { round, .. } if self.dry_run => {
+                for read in [ReadEvent::Begin { round }, ReadEvent::End { round, complete: true }] {
+                    self.own.push_back(Event::Reply(ReplyEvent::Read(read)));
+                }
+            }
             Action::Reconcile { round, trades_since } => {
                 self.ask(Command::Reconcile { round, trades_since }, None, None);
             }
@@ -378,7 +400,7 @@ impl HotTile {
     fn publish(&mut self, now: Nanos) {
         if self.done || now.since(self.shown) >= SHOW_EVERY_NS {
             self.shown = now;
-            self.board.put(Latest { seq: self.seq, brief: self.engine.brief() });
+            self.board.put(Latest { seq: self.seq, brief: self.engine.brief(), detail: self.engine.detail() });
         }
         self.status.seq.store(self.seq, Ordering::Relaxed);
         self.status.admitting.store(!self.done && self.engine.closed().is_none(), Ordering::Relaxed);

@@ -21,6 +21,7 @@ pub mod replay;
 pub mod stage;
 pub mod sys;
 pub mod topology;
+pub mod wal;
 pub mod wiring;
 
 // The embedded venue and what unfolds on it.

@@ -53,7 +53,7 @@ pub struct Ring {
 }
 
 /// Every ring.
-pub const RINGS: [Ring; 9] = [MARKET, USER, MATCHES, RESYNC, ORDERS, REPLIES, CONTROL, JOURNAL, SAMPLES];
+pub const RINGS: [Ring; 10] = [MARKET, USER, MATCHES, RESYNC, ORDERS, REPLIES, CONTROL, JOURNAL, SAMPLES, DEAD_LETTERS];
 
 /// A burst of snapshots is some thousand levels; this holds several.
 pub const MARKET: Ring = row("market", "feed", "hot", 16_384, WhenFull::GapAndResync);
@@ -73,6 +73,8 @@ pub const CONTROL: Ring = row("control", "cold", "hot", 64, WhenFull::AskAgain);
 pub const JOURNAL: Ring = row("journal", "hot", "cold", 32_768, WhenFull::StopOrders);
 /// Latency measurements. Each of the feed tiles, the hot tile and the gateway has one.
 pub const SAMPLES: Ring = row("samples", "feed, hot, gateway", "cold", 16_384, WhenFull::DropAndCount);
+/// Messages that could not be read. Each feed has one. What does not fit is counted; its book has its gap anyway.
+pub const DEAD_LETTERS: Ring = row("dead_letters", "feed", "cold", 256, WhenFull::DropAndCount);
 
 /// Slots of [`ORDERS`] that only cancels may use.
 pub const ORDERS_KEPT_FOR_CANCELS: usize = 128;

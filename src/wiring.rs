@@ -7,10 +7,11 @@ use crate::{
     gateway::GatewayEnds,
     hot::HotEnds,
     stage::{
+        dead_letter::DeadLetter,
         latency::Sample,
         ring::{RingStats, Rx, Tx, ring},
     },
-    topology::{CONTROL, JOURNAL, MARKET, MATCHES, ORDERS, REPLIES, RESYNC, Ring, SAMPLES, USER},
+    topology::{CONTROL, DEAD_LETTERS, JOURNAL, MARKET, MATCHES, ORDERS, REPLIES, RESYNC, Ring, SAMPLES, USER},
     types::{InstrumentIx, Stamped, event::ControlEvent},
 };
 
@@ -27,6 +28,19 @@ pub struct FeedEnds {
     pub user: Option<Tx<Stamped>>,
     /// Match events to the hot tile.
     pub matches: Option<Tx<Stamped>>,
+    /// Messages that could not be read.
+    pub dead_letters: DeadLetterEnds,
+}
+
+/// Where a feed tile's feeds put what they cannot read: a ring each.
+#[derive(Debug)]
+pub struct DeadLetterEnds {
+    /// Of the market channel.
+    pub market: Tx<DeadLetter>,
+    /// Of the user channel, where the tile has it.
+    pub user: Option<Tx<DeadLetter>>,
+    /// Of match feeds, where the tile has them.
+    pub matches: Option<Tx<DeadLetter>>,
 }
 
 /// The cold tile's ends.
@@ -36,6 +50,8 @@ pub struct ColdEnds {
     pub journal: Rx<Record>,
     /// Latency samples, of every tile that measures.
     pub samples: Vec<Rx<Sample>>,
+    /// Messages that could not be read, of every feed.
+    pub dead_letters: Vec<Rx<DeadLetter>>,
     /// To the engine, for the operator.
     pub control: Tx<ControlEvent>,
 }
@@ -63,18 +79,30 @@ impl Wiring {
         let (user_tx, user) = make(USER, 0, &mut stats);
         let (matches_tx, matches) = make(MATCHES, 0, &mut stats);
         let (mut user_tx, mut matches_tx) = (Some(user_tx), Some(matches_tx));
+        let mut dead_letters = Vec::new();
         let (mut feeds, mut market, mut resync, mut samples) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for n in 0..feed_tiles {
             let (market_tx, market_rx) = make(MARKET, n, &mut stats);
             let (resync_tx, resync_rx) = make(RESYNC, n, &mut stats);
             let (samples_tx, samples_rx) = make(SAMPLES, n + 2, &mut stats);
             let last = n + 1 == feed_tiles;
+            let mut letters = |index| {
+                let (tx, rx) = make(DEAD_LETTERS, index, &mut stats);
+                dead_letters.push(rx);
+                tx
+            };
+            let letters = DeadLetterEnds {
+                market: letters(n),
+                user: last.then(|| letters(feed_tiles)),
+                matches: last.then(|| letters(feed_tiles + 1)),
+            };
             feeds.push(FeedEnds {
                 market: market_tx,
                 resync: resync_rx,
                 samples: samples_tx,
                 user: if last { user_tx.take() } else { None },
                 matches: if last { matches_tx.take() } else { None },
+                dead_letters: letters,
             });
             market.push(market_rx);
             resync.push(resync_tx);
@@ -102,7 +130,7 @@ impl Wiring {
                 samples: hot_samples,
             },
             gateway: GatewayEnds { commands: orders, replies: replies_tx, samples: gateway_samples },
-            cold: ColdEnds { journal, samples, control: control_tx },
+            cold: ColdEnds { journal, samples, dead_letters, control: control_tx },
             stats,
         }
     }
@@ -133,7 +161,7 @@ mod tests {
             let made: Vec<_> = wiring.stats.iter().filter(|s| s.name == row.name).collect();
             let expected = match row.name {
                 "market" | "resync" => 2,
-                "samples" => 4,
+                "samples" | "dead_letters" => 4,
                 _ => 1,
             };
             assert_eq!(made.len(), expected, "{}", row.name);

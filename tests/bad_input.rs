@@ -81,7 +81,7 @@ fn flags_that_cannot_be_are_refused() {
         (&["venue", "--speed", "0"], &["0.01 to 1000"]),
         (&["venue", "--listen", "0.0.0.0:0"], &["not a loopback address"]),
         (&["venue", "--fund", "0x12:5"], &["ADDRESS:USDC"]),
-        (&["venue", "--faults", "mine.toml"], &["not available yet"]),
+        (&["venue", "--faults", "no-such.toml"], &["--faults no-such.toml", "No such file"]),
     ] {
         refused(&dir, args, words);
     }
@@ -299,4 +299,17 @@ fn vectors_that_cannot_be_read_or_differ_are_told() {
     fs::remove_file(&amounts).expect("a removal");
     check().with(1).saying(&["amounts.json"]);
     polyloly(dir.dir(), &["vectors", "nowhere"]).with(1).saying(&["nowhere"]);
+}
+
+#[test]
+fn a_bad_faults_file_is_refused_by_line_and_key() {
+    let dir = Scratch::new("faults");
+    for (name, text, words) in [
+        ("unknown.toml", "\n[[fault]]\nwhat = \"slow\"\nmz = 3\n", &["line 4", "mz"][..]),
+        ("value.toml", "[[fault]]\nwhat = \"slow\"\nms = 3\nprobability = 7.0\n", &["line 4", "`probability`"]),
+        ("word.toml", "[[fault]]\nwhat = \"sloth\"\n", &["line 2", "sloth"]),
+    ] {
+        let file = dir.write(name, text);
+        refused(&dir, &["venue", "--listen", "127.0.0.1:0", "--faults", &file], &[&[name], words].concat());
+    }
 }

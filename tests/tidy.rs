@@ -60,6 +60,16 @@ const IMPURE: [&str; 31] = [
 const VENUE_MAY_NOT: [(&str, &[&str]); 2] =
     [("crate::", &["engine", "wire", "strategies"]), ("types::", &["eip712", "keccak", "amounts"])];
 
+/// Dead letters are read again by these files; they can reach nothing that leads to an order.
+const DEAD_LETTERS: [&str; 2] = ["src/cold/dead_letters", "src/cli/dead_letters"];
+/// What of the crate they may use; below `cold`, `cli` and `stage`, only this.
+const DEAD_LETTERS_MAY: [(&str, &[&str]); 4] = [
+    ("crate::", &["types", "wire", "stage", "cold", "cli"]),
+    ("cold::", &["dead_letters", "journal", "logs"]),
+    ("cli::", &["decode", "exit"]),
+    ("stage::", &["dead_letter"]),
+];
+
 /// Files of the pure half that compute probabilities or fair prices, where floats may stand.
 const FLOATS_ALLOWED: [&str; 2] = ["src/strategies/", "src/engine/fair"];
 
@@ -302,6 +312,27 @@ fn venue_is_a_second_opinion(s: &Source) -> Vec<String> {
     found
 }
 
+fn dead_letters_reach_no_order(s: &Source) -> Vec<String> {
+    if !DEAD_LETTERS.iter().any(|p| s.path.starts_with(p)) {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    for (below, may) in DEAD_LETTERS_MAY {
+        let wrong = used(s, below).into_iter().filter(|(_, name)| !may.contains(&name.as_str()));
+        found.extend(wrong.map(|(n, name)| complain(s, n, &format!("dead letters may not use {below}{name}"))));
+    }
+    // Above the two files themselves stand `cold` and `cli`; above their parts, only they.
+    if ["src/cold/dead_letters.rs", "src/cli/dead_letters.rs"].contains(&s.path.as_str()) {
+        let wrong =
+            used(s, "super::").into_iter().filter(|(_, name)| !["decode", "exit", "logs"].contains(&name.as_str()));
+        found.extend(wrong.map(|(n, name)| complain(s, n, &format!("dead letters may not use super::{name}"))));
+    }
+    let words = ["super::super", "TcpStream", "std::net", "ControlEvent", "Tx"];
+    let hits = s.code().into_iter().filter_map(|(n, code)| words.iter().find(|w| has(&code, w)).map(|w| (n, *w)));
+    found.extend(hits.map(|(n, word)| complain(s, n, &format!("dead letters have no {word}"))));
+    found
+}
+
 /// A line of one column too many.
 const LONG: &str = match str::from_utf8(&[b'-'; WIDTH + 1]) {
     Ok(line) => line,
@@ -313,7 +344,7 @@ type Rule = fn(&Source) -> Vec<String>;
 type Snippet = (&'static str, &'static str);
 
 /// Every rule with a text that breaks it and one that does not.
-const RULES: [(&str, Rule, Snippet, Snippet); 9] = [
+const RULES: [(&str, Rule, Snippet, Snippet); 10] = [
     (
         "layering",
         layering,
@@ -337,6 +368,12 @@ const RULES: [(&str, Rule, Snippet, Snippet); 9] = [
         ("src/strategies/a.rs", "let x: f64 = 0.1;"),
     ),
     ("paths", no_machine_paths, ("src/a.rs", concat!("\"/ho", "me/me\"")), ("src/a.rs", "\"/tmp/x\"")),
+    (
+        "dead letters",
+        dead_letters_reach_no_order,
+        ("src/cold/dead_letters/a.rs", "use crate::{engine::sign::OrderSigner, types::Price};"),
+        ("src/cold/dead_letters/a.rs", "use crate::{stage::dead_letter::Source, types::Price};\nuse super::Letter;"),
+    ),
     (
         "venue",
         venue_is_a_second_opinion,
@@ -400,6 +437,16 @@ fn more_that_the_rules_must_see() {
     for word in IMPURE {
         let source = Source { path: "src/wire/a.rs".into(), text: format!("use {word};") };
         assert!(!purity(&source).is_empty(), "{word} is overlooked");
+    }
+    for word in [
+        "gateway::Command",
+        "engine::{Signed, risk}",
+        "hot::HotTile",
+        "{stage::{ring::Tx, dead_letter::Source}}",
+        "cold::tile::Parts",
+    ] {
+        let source = Source { path: "src/cli/dead_letters.rs".into(), text: format!("use crate::{word};") };
+        assert!(!dead_letters_reach_no_order(&source).is_empty(), "{word} is overlooked");
     }
     for word in [
         "types::eip712::OrderHasher",

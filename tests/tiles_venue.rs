@@ -147,6 +147,8 @@ fn run(cores: &[usize], dry_run: bool) -> Ran {
         tiles.push((Tile::Feed(n), Box::new(FeedTile { market: Some(market), user, sports, shared })));
     }
     let hot = HotConfig {
+        wal: polyloly_fast::wal::Wal::in_memory().unwrap(),
+        recovered: Vec::new(),
         core: strategies::core(&universe, &Params::default()),
         signer: OrderSigner::new(key.clone()),
         run_tag: 1,

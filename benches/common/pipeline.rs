@@ -181,6 +181,8 @@ impl Pipeline {
         let (control, counters, status) = (Arc::default(), Arc::default(), Arc::default());
         let board = Slot::new();
         let config = HotConfig {
+            wal: polyloly_fast::wal::Wal::in_memory().unwrap(),
+            recovered: Vec::new(),
             core: core(universe, params),
             signer: OrderSigner::new(key()),
             run_tag: RUN_TAG,

@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 pub mod amounts;
 pub mod book;
 pub mod check;
+pub mod dead_letters;
 pub mod decode;
 pub mod replay;
 pub mod run;
@@ -63,6 +64,8 @@ enum Command {
     Replay(replay::Args),
     /// Validate the configuration, the machine, and the way to the venue
     Check(check::Args),
+    /// Messages that could not be read: list, show, or read them again
+    DeadLetters(dead_letters::Args),
     /// Sign orders: one JSON object a line on standard input
     Sign(sign::Args),
     /// Compute order amounts: one JSON object a line on standard input
@@ -85,6 +88,7 @@ pub fn main() -> ExitCode {
         Some(Command::Venue(args)) => venue::run(args),
         Some(Command::Replay(args)) => replay::run(args),
         Some(Command::Check(args)) => check::run(args),
+        Some(Command::DeadLetters(args)) => dead_letters::run(args),
         Some(Command::Sign(args)) => sign::run(args),
         Some(Command::Amounts(args)) => amounts::run(args),
         Some(Command::Book(args)) => book::run(args),

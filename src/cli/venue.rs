@@ -4,6 +4,7 @@ use std::{
     io::{self, Read, Write},
     net::SocketAddr,
     os::unix::net::UnixStream,
+    path::Path,
     process::ExitCode,
     sync::{
         Arc,
@@ -18,7 +19,8 @@ use crate::{
     scenario,
     types::{Address, Usdc},
     venue::{
-        Begin, Venue, VenueOptions,
+        Begin, Conduct, Venue, VenueOptions,
+        faults::Plan,
         wallets::{self, Listed},
     },
 };
@@ -55,7 +57,7 @@ pub struct Args {
     #[arg(long, value_name = "ADDRESS:USDC", value_parser = fund)]
     fund: Vec<Listed>,
 
-    /// Faults to inject (not available yet)
+    /// Faults to inject, see docs/FAULTS.md; opens POST, GET and DELETE /control/faults to this machine
     #[arg(long, value_name = "FILE")]
     faults: Option<std::path::PathBuf>,
 }
@@ -92,9 +94,7 @@ pub fn run(args: Args) -> ExitCode {
 
 /// Serves until a signal comes, and says which.
 fn serve(args: Args) -> Result<usize, (u8, String)> {
-    if let Some(path) = args.faults {
-        return Err((exit::USAGE, format!("--faults {}: fault injection is not available yet", path.display())));
-    }
+    let conduct = args.faults.as_deref().map_or_else(|| Ok(Conduct::default()), faults)?;
     let mut accounts = wallets::development(DEPOSIT);
     for extra in args.fund {
         match accounts.iter_mut().find(|a| a.funder == extra.funder) {
@@ -105,7 +105,7 @@ fn serve(args: Args) -> Result<usize, (u8, String)> {
     let scenario = scenario::open(&args.scenario, args.seed).map_err(|text| (exit::USAGE, text))?;
     // Before the ready line, so that whoever reads it can stop us cleanly.
     let mut signals = StopSignal::listen().map_err(|e| (exit::FAILED, e.to_string()))?;
-    let venue = Venue::start(VenueOptions {
+    let options = VenueOptions {
         listen: args.listen,
         tls: !args.plain,
         speed: args.speed,
@@ -115,8 +115,8 @@ fn serve(args: Args) -> Result<usize, (u8, String)> {
         accounts,
         on_thread: None,
         begin: Begin::AtOnce,
-    })
-    .map_err(|e| (exit::FAILED, e.to_string()))?;
+    };
+    let venue = Venue::start_with(options, conduct).map_err(|e| (exit::FAILED, e.to_string()))?;
     let line = serde_json::to_string(&venue.ready).map_err(|e| (exit::FAILED, e.to_string()))?;
     let mut out = io::stdout().lock();
     writeln!(out, "{line}").and_then(|()| out.flush()).map_err(|e| (exit::FAILED, format!("stdout: {e}")))?;
@@ -124,6 +124,13 @@ fn serve(args: Args) -> Result<usize, (u8, String)> {
     let signal = signals.wait();
     venue.join().map_err(|e| (exit::FAILED, e.to_string()))?;
     Ok(signal)
+}
+
+/// Reads a faults file. Errors name file, line and key.
+fn faults(path: &Path) -> Result<Conduct, (u8, String)> {
+    let wrong = |text: String| (exit::USAGE, format!("--faults {}: {text}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
+    Ok(Conduct { control: true, plan: Plan::parse(&text).map_err(wrong)? })
 }
 
 /// SIGINT or SIGTERM, waited for without spinning: the handler notes the number and writes a byte.

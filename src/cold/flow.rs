@@ -12,7 +12,7 @@ use crate::{
     engine::Action,
     types::{
         Event, OrderHash, Side, TradeKey,
-        event::{ControlEvent, KillReason, MatchEvent, ReplyEvent, TradeStatus, UserEvent},
+        event::{ControlEvent, Dependency, KillReason, MarketEvent, MatchEvent, ReplyEvent, TradeStatus, UserEvent},
         order::StrategyId,
     },
 };
@@ -39,8 +39,14 @@ pub struct Flow {
     pub placed: [[u64; 2]; 2],
     /// Fills, by side and strategy.
     pub filled: [[u64; 2]; 2],
-    /// Kill switch, by reason, as [`KillReason::ALL`].
+    /// Times that the kill switch was thrown, by reason, as [`KillReason::ALL`].
     pub kills: [u64; KillReason::ALL.len()],
+    /// Times that a dependency's breaker opened, as [`Dependency::ALL`].
+    pub breaker_trips: [u64; Dependency::ALL.len()],
+    /// Which of them are open now.
+    pub breakers_open: [bool; Dependency::ALL.len()],
+    /// How far the market channel's messages are behind the venue's own time on them.
+    pub market_lag: Lag,
     /// Where the match is, by its feed.
     pub state_of_match: Option<MatchEvent>,
     /// The user channel is connected.
@@ -51,6 +57,8 @@ pub struct Flow {
     pub state_hash: Option<(u64, u64)>,
     /// How the engine finished, once it has: true if it left nothing behind.
     pub finished: Option<bool>,
+    /// The kill switch is on, as of this event.
+    kill: (bool, u64),
     orders: Recent<OrderHash, StrategyId>,
     trades: Recent<(TradeKey, OrderHash), ()>,
 }
@@ -59,10 +67,33 @@ impl Flow {
     /// Takes one record into account.
     pub fn see(&mut self, record: &Record) {
         match record {
-            Record::Event(event) => self.event(&event.event),
+            Record::Event(event) => {
+                if let Event::Market(MarketEvent::FrameEnd { venue_ms }) = event.event {
+                    self.market_lag.see(venue_ms, event.stamp.wall.millis());
+                }
+                match event.event {
+                    Event::Control(ControlEvent::Kill(reason)) => self.killed(Some(reason.as_str()), event.seq),
+                    Event::Control(ControlEvent::ResetKill) => self.killed(None, event.seq),
+                    _ => {}
+                }
+                self.event(&event.event);
+            }
             Record::Action { action, .. } => self.action(action),
             Record::StateHash { seq, hash } => self.state_hash = Some((*seq, *hash)),
             Record::Gap { lost, .. } => self.lost += lost,
+        }
+    }
+
+    /// The kill switch as of event `seq`, by its reason. The engine throws it by itself too, without one: then its
+    /// numbers are the first to say so.
+    pub fn killed(&mut self, reason: Option<&str>, seq: u64) {
+        let (on, since) = self.kill;
+        if seq < since {
+            return;
+        }
+        self.kill = (reason.is_some(), seq);
+        if !on && let Some(n) = KillReason::ALL.iter().position(|r| Some(r.as_str()) == reason) {
+            self.kills[n] += 1;
         }
     }
 
@@ -85,6 +116,11 @@ impl Flow {
                 match reply {
                     ReplyEvent::GatewayUp => self.gateway_up = true,
                     ReplyEvent::GatewayDown => self.gateway_up = false,
+                    ReplyEvent::Breaker { of, open } => {
+                        let n = index(&Dependency::ALL, *of);
+                        self.breaker_trips[n] += u64::from(*open && !self.breakers_open[n]);
+                        self.breakers_open[n] = *open;
+                    }
                     _ => {}
                 }
                 5
@@ -93,14 +129,7 @@ impl Flow {
                 self.state_of_match = Some(*state);
                 6
             }
-            Event::Control(control) => {
-                if let ControlEvent::Kill(reason) = control
-                    && let Some(n) = KillReason::ALL.iter().position(|r| r == reason)
-                {
-                    self.kills[n] += 1;
-                }
-                7
-            }
+            Event::Control(_) => 7,
         };
         self.events[kind] += 1;
     }
@@ -129,6 +158,30 @@ impl Flow {
             }
             Action::Finished { clean } => self.finished = Some(*clean),
             _ => {}
+        }
+    }
+}
+
+/// Time between what the venue says on a message and our reading it, in milliseconds, the venue's unit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lag {
+    /// Messages that said it.
+    pub count: u64,
+    /// Sum over them.
+    pub sum_ms: u64,
+    /// The longest.
+    pub max_ms: u64,
+}
+
+impl Lag {
+    /// A message of the venue's time `venue_ms`, zero if it did not say, was read at `read_ms`.
+    fn see(&mut self, venue_ms: u64, read_ms: u64) {
+        if venue_ms > 0 {
+            // The two clocks differ a little; what seems to come from the future came at once.
+            let lag = read_ms.saturating_sub(venue_ms);
+            self.count += 1;
+            self.sum_ms = self.sum_ms.saturating_add(lag);
+            self.max_ms = self.max_ms.max(lag);
         }
     }
 }
@@ -219,6 +272,49 @@ mod tests {
         see(&mut flow, Event::Control(ControlEvent::Kill(KillReason::Rejects)));
         assert_eq!(flow.kills[KillReason::Rejects as usize], 1);
         assert_eq!(flow.kills.iter().sum::<u64>(), 1);
+    }
+
+    #[test]
+    fn the_kill_switch_is_counted_when_it_is_thrown_by_whom_ever() {
+        let control =
+            |seq, event| Record::Event(Sequenced { seq, stamp: Stamp::default(), event: Event::Control(event) });
+        let mut flow = Flow::default();
+        let count = |flow: &Flow, reason| flow.kills[reason as usize];
+        flow.killed(None, 1);
+        flow.killed(Some("rejects"), 5);
+        flow.killed(Some("rejects"), 9);
+        flow.see(&control(10, ControlEvent::Kill(KillReason::Manual)));
+        assert_eq!((count(&flow, KillReason::Rejects), count(&flow, KillReason::Manual)), (1, 0), "it was on already");
+        flow.see(&control(12, ControlEvent::ResetKill));
+        flow.killed(Some("rejects"), 11);
+        assert_eq!(count(&flow, KillReason::Rejects), 1, "older than the reset");
+        flow.see(&control(13, ControlEvent::Kill(KillReason::Manual)));
+        flow.killed(None, 12);
+        flow.killed(Some("manual"), 14);
+        assert_eq!((count(&flow, KillReason::Rejects), count(&flow, KillReason::Manual)), (1, 1));
+    }
+
+    #[test]
+    fn breakers_are_counted_when_they_open() {
+        let mut flow = Flow::default();
+        let breaker = |of, open| Event::Reply(ReplyEvent::Breaker { of, open });
+        for (open, trips) in [(true, 1), (true, 1), (false, 1), (true, 2)] {
+            see(&mut flow, breaker(Dependency::Cancels, open));
+            let n = Dependency::Cancels as usize;
+            assert_eq!((flow.breaker_trips[n], flow.breakers_open[n]), (trips, open));
+        }
+        assert_eq!(flow.breaker_trips.iter().sum::<u64>(), 2);
+    }
+
+    #[test]
+    fn the_market_s_lag_is_of_messages_that_say_when() {
+        let mut flow = Flow::default();
+        for (venue_ms, read_ms) in [(1_000, 1_040), (0, 9_000), (2_000, 1_999)] {
+            let stamp = Stamp { wall: crate::types::Nanos(read_ms * 1_000_000), ..Stamp::default() };
+            let event = Event::Market(MarketEvent::FrameEnd { venue_ms });
+            flow.see(&Record::Event(Sequenced { seq: 1, stamp, event }));
+        }
+        assert_eq!(flow.market_lag, Lag { count: 2, sum_ms: 40, max_ms: 40 });
     }
 
     #[test]

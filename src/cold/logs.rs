@@ -9,7 +9,8 @@ use std::{
     io::{self, Write},
     path::Path,
     sync::{
-        atomic::{AtomicU64, Ordering},
+        Arc, OnceLock,
+        atomic::{AtomicU8, AtomicU64, Ordering},
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
     thread::JoinHandle,
@@ -52,6 +53,20 @@ impl Drop for Guard {
     }
 }
 
+/// The level of the process's logs, once they are installed: a place in [`LEVELS`].
+static LEVEL: OnceLock<Arc<AtomicU8>> = OnceLock::new();
+/// From the least to the most severe, in the order of [`config::Level`].
+const LEVELS: [Level; 5] = [Level::TRACE, Level::DEBUG, Level::INFO, Level::WARN, Level::ERROR];
+
+/// Changes the level of the process's logs while it runs. False if nothing was installed.
+pub fn set_level(level: config::Level) -> bool {
+    let Some(current) = LEVEL.get() else { return false };
+    current.store(level as u8, Ordering::Relaxed);
+    // Each place that logs remembers whether anybody listens; this makes all of them ask again.
+    tracing::callsite::rebuild_interest_cache();
+    true
+}
+
 /// Sends the process's logs to a file or to standard error from here on. Once a process.
 ///
 /// Errors: the file cannot be opened, or logs go somewhere already.
@@ -67,20 +82,13 @@ pub fn install(level: config::Level, file: Option<&Path>, run_id: &str) -> Resul
     let writer = std::thread::Builder::new().name("logs".into()).spawn(move || write_all(&lines, out));
     let writer = writer.map_err(|e| format!("log thread: {e}"))?;
     let guard = Guard { queue: queue.clone(), writer: Some(writer) };
-    let layer = JsonLayer { level: level_of(level), run_id: run_id.to_owned(), queue, dropped: AtomicU64::new(0) };
+    let level = Arc::new(AtomicU8::new(level as u8));
+    let layer = JsonLayer { level: Arc::clone(&level), run_id: run_id.to_owned(), queue, dropped: AtomicU64::new(0) };
     tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer))
         .map_err(|_| "logs are installed already".to_owned())?;
+    // Set once: the default above is set once.
+    let _ = LEVEL.set(level);
     Ok(guard)
-}
-
-fn level_of(level: config::Level) -> Level {
-    match level {
-        config::Level::Trace => Level::TRACE,
-        config::Level::Debug => Level::DEBUG,
-        config::Level::Info => Level::INFO,
-        config::Level::Warn => Level::WARN,
-        config::Level::Error => Level::ERROR,
-    }
 }
 
 fn write_all(lines: &Receiver<Item>, mut out: impl Write) {
@@ -92,19 +100,25 @@ fn write_all(lines: &Receiver<Item>, mut out: impl Write) {
 }
 
 struct JsonLayer {
-    level: Level,
+    level: Arc<AtomicU8>,
     run_id: String,
     queue: SyncSender<Item>,
     dropped: AtomicU64,
 }
 
+impl JsonLayer {
+    fn level(&self) -> Level {
+        LEVELS.get(usize::from(self.level.load(Ordering::Relaxed))).copied().unwrap_or(Level::WARN)
+    }
+}
+
 impl<S: Subscriber> Layer<S> for JsonLayer {
     fn enabled(&self, metadata: &tracing::Metadata<'_>, _: Context<'_, S>) -> bool {
-        *metadata.level() <= self.level
+        *metadata.level() <= self.level()
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(self.level.into())
+        Some(self.level().into())
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
@@ -208,9 +222,14 @@ mod tests {
         }
     }
 
-    fn logged(depth: usize, level: Level, log: impl FnOnce()) -> Vec<Value> {
+    fn layer(level: config::Level, queue: SyncSender<Item>) -> JsonLayer {
+        let level = Arc::new(AtomicU8::new(level as u8));
+        JsonLayer { level, run_id: "r1".into(), queue, dropped: AtomicU64::new(0) }
+    }
+
+    fn logged(depth: usize, level: config::Level, log: impl FnOnce()) -> Vec<Value> {
         let (queue, lines) = sync_channel(depth);
-        let layer = JsonLayer { level, run_id: "r1".into(), queue, dropped: AtomicU64::new(0) };
+        let layer = layer(level, queue);
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
         lines
             .try_iter()
@@ -222,8 +241,18 @@ mod tests {
     }
 
     #[test]
+    fn levels_are_in_the_order_of_the_configuration() {
+        use config::Level::{Debug, Error, Info, Trace, Warn};
+        for (ours, theirs) in [Trace, Debug, Info, Warn, Error].into_iter().zip(LEVELS) {
+            assert_eq!(format!("{ours:?}").to_uppercase(), theirs.as_str());
+            let (queue, _lines) = sync_channel(1);
+            assert_eq!(layer(ours, queue).level(), theirs);
+        }
+    }
+
+    #[test]
     fn lines_follow_the_schema() {
-        let lines = logged(8, Level::INFO, || {
+        let lines = logged(8, config::Level::Info, || {
             tracing::info!(
                 component = "gateway",
                 event_type = "order_rejected",
@@ -259,7 +288,7 @@ mod tests {
     #[test]
     fn a_full_queue_drops_lines_and_says_so() {
         let (queue, lines) = sync_channel(1);
-        let layer = JsonLayer { level: Level::INFO, run_id: "r1".into(), queue, dropped: AtomicU64::new(0) };
+        let layer = layer(config::Level::Info, queue);
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             (0..4).for_each(|n| tracing::info!(n));
             assert!(matches!(lines.try_recv(), Ok(Item::Line(_))));

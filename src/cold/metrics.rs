@@ -6,6 +6,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::{
+    dead_letters,
     flow::{Flow, SIDES, STRATEGIES},
     status::Latest,
 };
@@ -14,7 +15,7 @@ use crate::{
         latency::{Latency, Sample},
         ring::RingStats,
     },
-    types::event::KillReason,
+    types::event::{Dependency, KillReason},
 };
 
 /// The longest latency that is told apart from longer ones.
@@ -96,6 +97,8 @@ pub struct View<'a> {
     pub rings: &'a [std::sync::Arc<RingStats>],
     /// The engine's numbers, once it has given any.
     pub status: Option<&'a Latest>,
+    /// Messages that could not be read.
+    pub letters: &'a dead_letters::Counts,
     /// Resident memory in bytes, where the system says.
     pub resident_bytes: Option<u64>,
 }
@@ -139,10 +142,36 @@ pub fn prometheus(view: &View<'_>) -> String {
     }
     p.family("kill_switch_triggers_total", "counter", "Times that the kill switch was thrown.");
     for (reason, n) in KillReason::ALL.map(KillReason::as_str).iter().zip(view.flow.kills) {
-        // The engine throws it by itself too; that shows in its own numbers, not in an event.
-        let own = view.status.is_some_and(|s| s.brief.kill_switch == Some(*reason));
-        p.line("kill_switch_triggers_total", &[("reason", reason)], n.max(u64::from(own)));
+        p.line("kill_switch_triggers_total", &[("reason", reason)], n);
     }
+    let name = "circuit_breaker_trips_total";
+    p.family(name, "counter", "Times that a breaker opened: of a dependency, or of a market.");
+    for (of, n) in Dependency::ALL.iter().zip(view.flow.breaker_trips) {
+        p.line(name, &[("scope", &"dependency"), ("reason", &of.as_str())], n);
+    }
+    let of_markets = view.status.map_or(0, |s| s.brief.reconciliation.breaker_trips);
+    p.line(name, &[("scope", &"market"), ("reason", &"rejects")], of_markets);
+    p.family("circuit_breaker_open", "gauge", "1 while the breaker of a dependency is open.");
+    for (of, open) in Dependency::ALL.iter().zip(view.flow.breakers_open) {
+        p.line("circuit_breaker_open", &[("dependency", &of.as_str())], u8::from(open));
+    }
+    let name = "dead_letters_total";
+    p.family(name, "counter", "Messages that could not be read, by the code of the reason.");
+    view.letters.by_reason().for_each(|(reason, n)| p.line(name, &[("reason", &reason)], n));
+    for (name, help, n) in [
+        ("dead_letters_understood_total", "Dead letters that a later try understood.", view.letters.understood),
+        ("dead_letters_dropped_total", "Dead letters dropped as the oldest.", view.letters.dropped),
+        ("dead_letters_lost_total", "Dead letters that could not be written down.", view.letters.lost),
+    ] {
+        p.family(name, "counter", help);
+        p.line(name, &[], n);
+    }
+    let (name, lag) = ("event_lag_seconds", view.flow.market_lag);
+    p.family(name, "summary", "From the venue's own time on a message to its reading here.");
+    p.line(&format!("{name}_sum"), &[("source", &"market")], seconds(lag.sum_ms.saturating_mul(1_000_000)));
+    p.line(&format!("{name}_count"), &[("source", &"market")], lag.count);
+    p.family("event_lag_max_seconds", "gauge", "The longest such time.");
+    p.line("event_lag_max_seconds", &[("source", &"market")], seconds(lag.max_ms.saturating_mul(1_000_000)));
     p.family("ring_depth", "gauge", "Items that fit into a ring.");
     view.rings.iter().for_each(|r| p.line("ring_depth", &[("ring", &r.label())], r.depth));
     p.family("ring_high_water", "gauge", "Most items that a ring's reader found waiting.");
@@ -164,6 +193,16 @@ pub fn prometheus(view: &View<'_>) -> String {
     if let Some(status) = view.status {
         p.family("admitting", "gauge", "1 while new orders are admitted.");
         p.line("admitting", &[], u8::from(status.brief.admitting));
+        let name = "reconcile_mismatch_total";
+        p.family(name, "counter", "Times that the venue's word of our orders or holdings contradicted ours.");
+        p.line(name, &[], status.brief.reconciliation.mismatches);
+        p.family("exposure_usdc", "gauge", "Worst loss over every outcome, with everything open counted against us.");
+        p.line("exposure_usdc", &[("scope", &"total")], status.brief.exposure[0]);
+        p.line("exposure_usdc", &[("scope", &"worst_market")], status.brief.exposure[1]);
+        p.family("gate_closed", "gauge", "1 while a condition holds under which no order, or only some, may leave.");
+        for (condition, holds) in status.brief.gate.each() {
+            p.line("gate_closed", &[("condition", &condition)], u8::from(holds));
+        }
         p.family("orders_open", "gauge", "Orders open now.");
         p.line("orders_open", &[], status.brief.orders.open);
         p.family("orders_unresolved", "gauge", "Orders whose fate is unknown now.");
@@ -258,6 +297,7 @@ mod tests {
             counters: &[("market_messages", 7), ("user_reconnects", 2)],
             rings: &[tx.stats().clone()],
             status: Some(&Latest::default()),
+            letters: &dead_letters::Counts::default(),
             resident_bytes: Some(1),
         });
         for line in [
@@ -268,6 +308,15 @@ mod tests {
             "polyloly_ws_reconnects_total{feed=\"user\"} 2",
             "polyloly_market_messages_total 7",
             "polyloly_pnl_realized_usdc 0",
+            "polyloly_circuit_breaker_trips_total{scope=\"dependency\",reason=\"orders_auth\"} 0",
+            "polyloly_circuit_breaker_trips_total{scope=\"market\",reason=\"rejects\"} 0",
+            "polyloly_kill_switch_triggers_total{reason=\"manual\"} 0",
+            "polyloly_reconcile_mismatch_total 0",
+            "polyloly_dead_letters_total{reason=\"not_json\"} 0",
+            "polyloly_exposure_usdc{scope=\"total\"} 0",
+            "polyloly_daily_pnl_usdc 0",
+            "polyloly_event_lag_seconds_count{source=\"market\"} 0",
+            "polyloly_gate_closed{condition=\"kill_switch\"} 0",
         ] {
             assert!(page.lines().any(|l| l == line), "{line} is missing from\n{page}");
         }

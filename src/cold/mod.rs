@@ -1,5 +1,8 @@
-//! The cold tile: journal, metrics, health, logs, summary. It blocks where the others must not.
+//! The cold tile: journal, metrics, health, operator, logs, summary. It blocks where the others must not.
 
+pub mod admin;
+pub mod alerts;
+pub mod dead_letters;
 pub mod flow;
 pub mod health;
 pub mod journal;

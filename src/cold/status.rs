@@ -4,15 +4,18 @@ use std::sync::Arc;
 
 use crossbeam::queue::ArrayQueue;
 
-use crate::engine::report::Brief;
+use crate::engine::report::{Brief, Detail};
 
 /// What the hot tile publishes about the engine a few times a second, outside of the hot path.
-#[derive(Clone, Copy, Debug, Default)]
+/// Plain data of a fixed size: it is copied, never allocated.
+#[derive(Clone, Debug, Default)]
 pub struct Latest {
     /// The last event heard.
     pub seq: u64,
     /// The numbers that change all the time.
     pub brief: Brief,
+    /// Holdings and open orders, one by one.
+    pub detail: Detail,
 }
 
 /// A place for one value: writing replaces, reading takes, neither waits.

@@ -6,15 +6,22 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{
+    dead_letters,
     flow::{EVENT_KINDS, Flow, STRATEGIES},
     metrics::Quantiles,
     tile::Outcome,
 };
 use crate::{
-    engine::{Report, report::Market},
+    engine::{
+        Report,
+        report::{Brief, Market},
+    },
     stage::ring::RingReading,
     topology::Plan,
-    types::{Usdc, event::MatchEvent},
+    types::{
+        Usdc,
+        event::{Dependency, KillReason, MatchEvent},
+    },
 };
 
 /// What only the command knows about its run.
@@ -69,6 +76,10 @@ pub struct Summary {
     pub counters: Vec<(&'static str, u64)>,
     /// Rings by label.
     pub rings: BTreeMap<String, RingReading>,
+    /// Messages that could not be read.
+    pub letters: dead_letters::Counts,
+    /// The engine's numbers as it showed them last.
+    pub brief: Brief,
 }
 
 impl Summary {
@@ -83,6 +94,8 @@ impl Summary {
             flow: outcome.flow,
             counters: outcome.counters,
             rings: outcome.rings,
+            letters: outcome.letters,
+            brief: outcome.status.map(|s| s.brief).unwrap_or_default(),
         }
     }
 
@@ -115,6 +128,14 @@ impl Summary {
             .filter(|(n, _)| placed(*n) + filled(*n) > 0)
             .map(|(n, s)| (s.as_str().to_owned(), json!({ "orders": placed(n), "fills": filled(n) })))
             .collect();
+        let counted = |names: &mut dyn Iterator<Item = (&'static str, u64)>| -> Map<String, Value> {
+            names.filter(|(_, n)| *n > 0).map(|(name, n)| (name.to_owned(), n.into())).collect()
+        };
+        let kills = counted(&mut KillReason::ALL.map(KillReason::as_str).into_iter().zip(self.flow.kills));
+        let mut trips = counted(&mut Dependency::ALL.map(Dependency::as_str).into_iter().zip(self.flow.breaker_trips));
+        if self.brief.reconciliation.breaker_trips > 0 {
+            trips.insert("market".into(), self.brief.reconciliation.breaker_trips.into());
+        }
         json!({
             "version": f.version, "run_id": f.run_id, "mode": f.mode, "title": f.title, "seed": f.seed,
             "speed": f.speed, "duration_ns": f.duration.as_nanos() as u64, "cores": f.cores, "topology": f.plan,
@@ -143,10 +164,17 @@ impl Summary {
             "positions": r.markets.iter().map(position).collect::<Vec<_>>(),
             "latency": latency,
             "edge_windows": {},
-            "risk": { "rejections": rejections, "kill_switch": r.kill_switch },
+            "risk": {
+                "rejections": rejections, "kill_switch": r.kill_switch, "kills": kills, "breaker_trips": trips,
+                "reconcile_mismatches": self.brief.reconciliation.mismatches,
+            },
             "rings": self.rings,
             "counters": self.counters.iter().map(|(k, n)| ((*k).to_owned(), (*n).into())).collect::<Map<_, Value>>(),
-            "dead_letters": 0,
+            "dead_letters": self.letters.dead,
+            "dead_letters_by": {
+                "reason": counted(&mut self.letters.by_reason()), "received": self.letters.received(),
+                "understood": self.letters.understood, "dropped": self.letters.dropped, "lost": self.letters.lost,
+            },
         })
     }
 }

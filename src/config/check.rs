@@ -23,6 +23,7 @@ pub(super) fn values(c: &Config) -> Vec<Problem> {
     range("gateway.slow_ack_ms", c.gateway.slow_ack_ms, 10, 60_000, "milliseconds");
     range("journal.segment_mib", c.journal.segment_mib, 1, 1_024, "MiB");
     range("journal.sync_ms", c.journal.sync_ms, 0, 60_000, "milliseconds");
+    range("health.disk_reserve_mib", c.health.disk_reserve_mib, 0, 1_048_576, "MiB");
     if let Some(span) = c.run.duration {
         range("run.duration", span.0.as_secs(), 1, 366 * 86_400, "seconds");
     }

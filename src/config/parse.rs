@@ -146,6 +146,8 @@ fn secret(key: &str) -> Option<&'static str> {
         Some("a key does not belong in a file; set POLYMARKET_PRIVATE_KEY in the environment and delete this line")
     } else if ["secret", "passphrase", "password", "api_key", "apikey"].iter().any(|s| key.contains(s)) {
         Some("credentials do not belong in a file; they are derived from the wallet key at start. Delete this line")
+    } else if key == "token" || key.contains("admin_token") {
+        Some("a token does not belong in a file; set POLYLOLY_ADMIN_TOKEN in the environment and delete this line")
     } else {
         None
     }

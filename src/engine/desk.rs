@@ -4,9 +4,11 @@ use super::{
     Action, Actions, MARKETS_MAX, Probe, Report, Step,
     book::{Book, Distrust},
     digest::StateHasher,
-    gate::Closed,
-    orders::{self, Input, Orders},
+    gate::{Closed, MarketClosed},
+    life::Input,
+    orders::{self, Orders},
     position::Ledger,
+    reconcile::Reconciliation,
     report,
     risk::{self, Facts, Limits, Refusal, Risk},
     strategy::{Play, Trust, View},
@@ -15,9 +17,9 @@ use super::{
 use crate::types::{
     InstrumentIx, MarketIx, Nanos, OrderHash, Qty, Stamp, Universe, Usdc,
     eip712::{OrderFields, OrderHasher},
-    event::{ControlEvent, GapReason, KillReason, MatchEvent, MatchPhase, Payout, RejectReason},
+    event::{ControlEvent, GapReason, KillReason, MarketFacts, MatchEvent, MatchPhase, Payout, RejectReason},
     ids::Outcome,
-    order::{Intent, OrderState},
+    order::{Intent, OrderState, StrategyId},
 };
 
 /// A book that stays different from its mirror this long is resynchronised. The venue sends the two tokens' snapshots
@@ -28,11 +30,18 @@ const SNAPSHOT_WAIT_NS: u64 = 10_000_000_000;
 /// A snapshot that was asked for is asked for again after this.
 const RESYNC_RETRY_NS: u64 = 2_000_000_000;
 /// The venue is asked about an order that is not in order, at most this often.
-const LOOKUP_NS: u64 = 1_000_000_000;
+pub(super) const LOOKUP_NS: u64 = 1_000_000_000;
 /// A stop that is not complete by then ends unclean.
 const STOP_NS: u64 = 5_000_000_000;
 /// The same after every market is paid out: merges on their way may still take a while.
 const RESOLVED_NS: u64 = 15_000_000_000;
+/// A market's page is read this often.
+const FACTS_NS: u64 = 60_000_000_000;
+/// Deadlines that need not be looked at with every tick are, this often.
+const SLOW_NS: u64 = 1_000_000_000;
+/// Losses of the user stream or of the gateway that are too many, each forgotten after a while.
+const CUTS_MAX: u32 = 30;
+const CUT_FORGOTTEN_NS: u64 = 20_000_000_000;
 /// The word of a match feed is good for this long; it repeats itself every 20 s.
 /// Source: docs/PROTOCOL.md "sports channel".
 const GAME_STALE_NS: u64 = 75_000_000_000;
@@ -95,6 +104,23 @@ pub(super) struct Desk {
     pub(super) orders: Orders,
     pub(super) ledger: Ledger,
     pub(super) risk: Risk,
+    pub(super) reconciliation: Reconciliation,
+    /// The venue's page of each market, once read, and when it is asked for next.
+    pub(super) facts: Vec<Option<MarketFacts>>,
+    facts_due: Vec<Nanos>,
+    /// The start of the game that the book was last cleared for.
+    cleared: Vec<Option<Nanos>>,
+    /// How far our clock is ahead of the venue's.
+    pub(super) clock_ahead_ms: i32,
+    pub(super) user_down_since: Option<Nanos>,
+    pub(super) gateway_down_since: Option<Nanos>,
+    /// Times that the user stream or the gateway was lost, leaking.
+    pub(super) cuts: u32,
+    cuts_at: Nanos,
+    /// When the slower deadlines are looked at next.
+    slow_at: Nanos,
+    /// Trades that have not been final for too long.
+    stuck: usize,
     /// What the match feed said last, and when.
     pub(super) game: Option<(MatchEvent, Nanos)>,
     /// When the feed first said that the match is over. It repeats itself.
@@ -110,6 +136,8 @@ pub(super) struct Desk {
     pub(super) touched: Markets,
     /// Markets that the message being applied has changed.
     pub(super) fresh: Markets,
+    /// Of these, the ones that it changed a level of.
+    pub(super) changed: Markets,
     pub(super) stopping_since: Option<Nanos>,
     /// Since when nothing is left to do but to end.
     ending_since: Option<Nanos>,
@@ -154,6 +182,17 @@ impl Desk {
             orders: Orders::new(markets),
             ledger: Ledger::new(markets),
             risk: Risk::new(limits, markets),
+            reconciliation: Reconciliation::new(markets),
+            facts: vec![None; markets],
+            facts_due: vec![Nanos::default(); markets],
+            cleared: vec![None; markets],
+            clock_ahead_ms: 0,
+            user_down_since: None,
+            gateway_down_since: None,
+            cuts: 0,
+            cuts_at: Nanos::default(),
+            slow_at: Nanos::default(),
+            stuck: 0,
             game: None,
             over_since: None,
             match_feed: false,
@@ -163,6 +202,7 @@ impl Desk {
             next_salt: 0,
             touched: Markets::default(),
             fresh: Markets::default(),
+            changed: Markets::default(),
             stopping_since: None,
             ending_since: None,
             cancel_all_at: None,
@@ -183,10 +223,9 @@ impl Desk {
                 self.cancel_everything(out);
             }
             ControlEvent::Kill(why) => self.kill(why, out),
-            ControlEvent::Halt(m) if m.ix() < self.universe.markets.len() => self.risk.set_halted(m, true),
-            ControlEvent::Resume(m) if m.ix() < self.universe.markets.len() => self.risk.set_halted(m, false),
             // A market that does not exist cannot be halted: the admin interface says so before it gets here.
-            ControlEvent::Halt(_) | ControlEvent::Resume(_) => {}
+            ControlEvent::Halt(m) => self.risk.set_market(m, MarketClosed::Halted, true),
+            ControlEvent::Resume(m) => self.risk.set_market(m, MarketClosed::Halted, false),
             ControlEvent::JournalDown => self.risk.set(Closed::JournalDown, true),
             ControlEvent::JournalUp => self.risk.set(Closed::JournalDown, false),
             ControlEvent::ResetKill => self.risk.reset_kill(),
@@ -218,7 +257,16 @@ impl Desk {
     /// Deadlines: what should have happened by now and did not.
     pub(super) fn tick(&mut self, out: &mut Actions) {
         self.orders.forget_old(self.now);
+        self.risk.tick(self.now);
         self.risk.watch_loss(self.ledger.equity_change());
+        self.watch_connections(out);
+        for m in self.universe.indices() {
+            self.watch_game_start(m);
+        }
+        if self.now >= self.slow_at {
+            self.slow_at = self.now.plus(SLOW_NS);
+            self.watch_slowly(out);
+        }
         if self.risk.killed().is_some() || self.stopping_since.is_some() {
             if self.orders.open() > 0 {
                 self.cancel_everything(out);
@@ -227,17 +275,83 @@ impl Desk {
             self.kill(KillReason::Accounts, out);
         }
         // An order may have ended by the stream's own word before the look-up's answer came.
-        if !self.orders.any_unverified() {
-            self.risk.set(Closed::NotReconciled, false);
-        }
+        self.all_verified();
+        self.ask_reconciliation(out);
         self.look_up_stragglers(out);
         for m in self.universe.indices() {
             self.check_mirror(m);
         }
         self.resync_untrusted(out);
         self.ask_payouts(out);
+        self.ask_facts(out);
         self.touch_all();
         self.try_to_end(out);
+    }
+
+    /// Connections that stay away, or come and go, trip the kill switch: somebody is to look.
+    fn watch_connections(&mut self, out: &mut Actions) {
+        let limit = u64::from(self.risk.limits().down_s) * 1_000_000_000;
+        let away = [self.user_down_since, self.gateway_down_since];
+        if self.now.since(self.cuts_at) >= CUT_FORGOTTEN_NS {
+            self.cuts = self.cuts.saturating_sub(1);
+            self.cuts_at = self.now;
+        }
+        let gone = away.into_iter().flatten().any(|since| self.now.since(since) >= limit);
+        if gone || self.cuts > CUTS_MAX {
+            self.kill(KillReason::Connections, out);
+        }
+    }
+
+    /// About the start of its game a market's book is cleared by the venue: nothing is placed, and what rested is taken
+    /// for gone only when the venue says so. Starts move, so the last one read counts.
+    fn watch_game_start(&mut self, m: MarketIx) {
+        let spec = self.universe.market(m);
+        let start = self.facts[m.ix()].map_or(spec.game_start, |f| f.game_start);
+        let Some(start) = start.filter(|_| spec.clear_on_start) else {
+            return self.risk.set_market(m, MarketClosed::BookClearing, false);
+        };
+        let window = u64::from(self.risk.limits().clear_ms) * 1_000_000;
+        let near = self.now.plus(window) >= start && self.now.since(start) < window;
+        self.risk.set_market(m, MarketClosed::BookClearing, near);
+        if self.now >= start && self.now.since(start) < window && self.cleared[m.ix()] != Some(start) {
+            self.cleared[m.ix()] = Some(start);
+            self.orders.distrust_market(m);
+            self.reconciliation.want(self.now);
+        }
+    }
+
+    /// What is looked at once a second.
+    fn watch_slowly(&mut self, out: &mut Actions) {
+        self.stuck = self.ledger.stuck(self.now);
+        if self.stuck > 0 || self.orders.any_lacks_trades(self.now) {
+            self.reconciliation.want_soon(self.now);
+        }
+        if self.ledger.failures_follow_a_pattern() {
+            self.kill(KillReason::FailedWinners, out);
+        }
+    }
+
+    /// A market's page is to be asked for now.
+    pub(super) fn ask_market(&mut self, m: MarketIx) {
+        if let Some(due) = self.facts_due.get_mut(m.ix()) {
+            *due = (*due).min(self.now);
+        }
+    }
+
+    /// Asks for the page of each market now and then: what it takes, and when its game starts, moves.
+    fn ask_facts(&mut self, out: &mut Actions) {
+        if self.risk.has(Closed::GatewayDown) {
+            return;
+        }
+        for m in self.universe.indices() {
+            if self.now >= self.facts_due[m.ix()]
+                && self.ledger.payout(m).is_none()
+                && out.push(Action::AskMarket { market: m }).is_ok()
+            {
+                self.facts_due[m.ix()] = self.now.plus(FACTS_NS);
+                break;
+            }
+        }
     }
 
     /// Asks the venue about orders that have been in a passing state for too long.
@@ -252,9 +366,13 @@ impl Desk {
                 OrderState::Created | OrderState::Sent => 3_000_000_000,
                 OrderState::Delayed => 5_000_000_000,
                 // An immediate order does not rest: its end is fills, a cancellation, or this question.
-                OrderState::Live if o.intent.tif.is_immediate() => 2_000_000_000,
+                OrderState::Live | OrderState::PartiallyFilled if o.intent.tif.is_immediate() => 2_000_000_000,
                 // A market that paid out has no resting orders; the word of it may have been lost.
-                OrderState::Live if self.ledger.payout(o.intent.instrument.market()).is_some() => 1_000_000_000,
+                OrderState::Live | OrderState::PartiallyFilled
+                    if self.ledger.payout(o.intent.instrument.market()).is_some() =>
+                {
+                    1_000_000_000
+                }
                 _ => continue,
             };
             if now.since(o.changed) >= patience && now >= o.next_lookup && due.push(o.hash).is_err() {
@@ -264,6 +382,10 @@ impl Desk {
         for order in due {
             if out.push(Action::Lookup { order }).is_ok() {
                 self.orders.note_lookup(&order, now.plus(LOOKUP_NS));
+            }
+            // "Not there" proved nothing: it is cancelled again, in case it came late.
+            if self.orders.get(&order).is_some_and(|o| o.state == OrderState::Unknown) {
+                self.cancel(order, Stamp::default(), out);
             }
         }
     }
@@ -306,14 +428,19 @@ impl Desk {
         if !matches!(self.ending, Ending::Counting(_)) {
             return;
         }
-        let allowed = (self.ledger.fills().count + 1) * ROUNDING_MICRO_PER_FILL;
-        let explained = (cash - self.ledger.cash()).0.unsigned_abs() <= allowed;
+        let explained = self.explains(cash);
         if explained {
             self.ledger.reconcile_cash(cash);
         } else {
             self.risk.kill(KillReason::Accounts);
         }
         self.finish(explained && self.ledger.anomalies() == 0 && self.orders.unresolved() == 0, out);
+    }
+
+    /// True if the venue's count of our collateral differs from ours by no more than rounding can.
+    pub(super) fn explains(&self, cash: Usdc) -> bool {
+        let allowed = (self.ledger.fills().count + 1) * ROUNDING_MICRO_PER_FILL;
+        (cash - self.ledger.cash()).0.unsigned_abs() <= allowed
     }
 
     /// Compares the two books of a market; a lasting difference spoils both.
@@ -426,7 +553,7 @@ impl Desk {
         }
     }
 
-    fn trading_state(&self, m: MarketIx) -> TradingState {
+    pub(super) fn trading_state(&self, m: MarketIx) -> TradingState {
         let net = self.ledger.net(m);
         TradingState::of(&TradingFacts {
             resolved: self.ledger.payout(m).is_some(),
@@ -445,7 +572,8 @@ impl Desk {
             spec: self.universe.market(m),
             books: [Outcome::Yes, Outcome::No].map(|o| &self.instruments[m.instrument(o).ix()].book),
             trust,
-            closed: self.risk.closed().is_some(),
+            closed: self.risk.closed().is_some() || self.risk.market(m).pulls(),
+            epochs: StrategyId::ALL.map(|s| self.risk.next_epoch(m, s)),
             budget: self.risk.budget(self.now),
             state: self.trading_state(m),
             orders: &self.orders,
@@ -481,9 +609,12 @@ impl Desk {
     ) {
         self.counts.intents += 1;
         let m = intent.instrument.market();
+        // One whose fate is unknown has a refusal of its own.
         let same = |o: &orders::Order| {
             let i = &o.intent;
-            (i.instrument, i.side, i.price, i.purpose) == (intent.instrument, intent.side, intent.price, intent.purpose)
+            o.state != OrderState::Unknown
+                && (i.instrument, i.side, i.price, i.purpose)
+                    == (intent.instrument, intent.side, intent.price, intent.purpose)
         };
         if self.orders.working(m).any(same) {
             self.counts.deduplicated += 1;
@@ -539,6 +670,9 @@ impl Desk {
         self.ledger.digest(h);
         self.risk.digest(h);
         h.debug(&(self.game, self.over_since, self.match_feed, self.now, self.run_tag, self.next_salt));
+        self.reconciliation.digest(h);
+        h.debug(&(&self.facts, &self.facts_due, &self.cleared, self.clock_ahead_ms));
+        h.debug(&(self.user_down_since, self.gateway_down_since, self.cuts, self.cuts_at, self.slow_at, self.stuck));
         h.debug(&(&self.payout_due, self.stopping_since, self.ending_since, self.cancel_all_at, self.ending));
     }
 
@@ -568,19 +702,37 @@ impl Desk {
                     .map(|i| i.untrusted_ns + i.untrusted_since.map_or(0, |s| self.now.since(s)))
                     .sum(),
             },
+            reconciliation: report::Reconciliation {
+                readings: self.reconciliation.readings(),
+                mismatches: self.reconciliation.mismatches(),
+                impossible: self.orders.impossible(),
+                stuck_trades: self.stuck as u64,
+                breaker_trips: self.risk.trips(),
+            },
+            exposure: self.exposures(),
             kill_switch: self.risk.killed().map(KillReason::as_str),
         }
     }
 
+    /// The worst loss that is possible now: the sum over the markets, and the worst of them.
+    fn exposures(&self) -> [Usdc; 2] {
+        let of =
+            |m: MarketIx| risk::exposure(m, self.universe.market(m), &self.ledger, &self.orders, None).max(Usdc::ZERO);
+        let worst = self.universe.indices().map(of).max().unwrap_or_default();
+        [self.universe.indices().map(of).sum(), worst]
+    }
+
     /// What happened so far, for people and for `--summary`. Allocates; never called on the hot path.
     pub(super) fn report(&self) -> Report {
-        let report::Brief { orders, fills, pnl, books, kill_switch, .. } = self.brief();
+        let report::Brief { orders, fills, pnl, books, reconciliation, kill_switch, .. } = self.brief();
         Report {
+            started_with: self.ledger.started_with(),
             orders,
             fills,
             pnl,
             markets: self.universe.indices().map(|m| self.report_market(m)).collect(),
             books,
+            reconciliation,
             rejections: self.risk.refusals(),
             rejected_by: RejectReason::ALL
                 .iter()

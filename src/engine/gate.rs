@@ -79,6 +79,86 @@ impl Closed {
     }
 }
 
+/// A condition that closes one market while it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum MarketClosed {
+    /// Halted by hand.
+    Halted,
+    /// The venue's account of us differs from ours here.
+    Mismatch,
+    /// The venue says that it is over.
+    Over,
+    /// The venue says that it takes no orders.
+    NotAccepting,
+    /// The game starts about now, and the venue clears the book then.
+    BookClearing,
+    /// What the market channel says is too old to act on.
+    Late,
+    /// The venue said that it is not ready for orders.
+    NotReady,
+}
+
+impl MarketClosed {
+    /// Every condition, the most serious first.
+    pub const ALL: [Self; 7] =
+        [Self::Halted, Self::Mismatch, Self::Over, Self::NotAccepting, Self::BookClearing, Self::Late, Self::NotReady];
+
+    /// The refusal that an intent gets because of it.
+    pub const fn refusal(self) -> Refusal {
+        match self {
+            Self::Halted => Refusal::MarketHalted,
+            Self::Mismatch => Refusal::MarketMismatch,
+            Self::Over => Refusal::MarketOver,
+            Self::NotAccepting => Refusal::MarketNotAccepting,
+            Self::BookClearing => Refusal::BookClearing,
+            Self::Late => Refusal::MarketLate,
+            Self::NotReady => Refusal::MarketNotReady,
+        }
+    }
+}
+
+/// The conditions that hold in one market now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct MarketGate(u8);
+
+impl MarketGate {
+    /// Sets or clears one condition.
+    #[inline]
+    pub fn set(&mut self, condition: MarketClosed, holds: bool) {
+        let bit = 1 << condition as u8;
+        self.0 = if holds { self.0 | bit } else { self.0 & !bit };
+    }
+
+    /// True while a condition holds.
+    #[inline]
+    pub const fn has(self, condition: MarketClosed) -> bool {
+        self.0 & 1 << condition as u8 != 0
+    }
+
+    /// Why an order is not admitted.
+    #[inline]
+    pub fn refuses(self) -> Option<Refusal> {
+        MarketClosed::ALL.get(self.0.trailing_zeros() as usize).map(|c| c.refusal())
+    }
+
+    /// True if what rests in the market is to be pulled as well. A market that only is not ready keeps what it took.
+    #[inline]
+    pub const fn pulls(self) -> bool {
+        self.0 & !(1 << MarketClosed::NotReady as u8) != 0
+    }
+
+    /// Every condition with whether it holds, for people.
+    pub fn each(self) -> impl Iterator<Item = (&'static str, bool)> {
+        MarketClosed::ALL.into_iter().map(move |c| (c.refusal().as_str(), self.has(c)))
+    }
+
+    /// As a number, for the state hash.
+    pub const fn bits(self) -> u8 {
+        self.0
+    }
+}
+
 /// The conditions that hold now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Gate(u32);
@@ -133,6 +213,20 @@ mod tests {
             assert_eq!(gate.each().filter(|(_, holds)| *holds).count(), 1);
             gate.set(condition, false);
             assert_eq!(gate, Gate::default());
+        }
+    }
+
+    #[test]
+    fn each_condition_closes_its_market_and_says_so() {
+        assert_eq!(MarketGate::default().refuses(), None);
+        for (n, condition) in MarketClosed::ALL.into_iter().enumerate() {
+            assert_eq!(condition as usize, n, "the table is in the order of the bits");
+            let mut gate = MarketGate::default();
+            gate.set(condition, true);
+            assert_eq!(gate.refuses(), Some(condition.refusal()));
+            assert_eq!(gate.pulls(), condition != MarketClosed::NotReady, "{condition:?}");
+            gate.set(condition, false);
+            assert_eq!(gate, MarketGate::default());
         }
     }
 

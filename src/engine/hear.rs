@@ -1,18 +1,20 @@
 //! Steps 3 and 8 of 9: what each event changes in books, orders and accounts.
 
 use super::{
-    Actions,
+    Action, Actions,
     book::Distrust,
-    desk::Desk,
-    gate::Closed,
-    orders::{Input, Order},
-    position::Booked,
+    desk::{Desk, LOOKUP_NS},
+    gate::{Closed, MarketClosed},
+    life::Input,
+    orders::{Order, Overfill},
+    position::{Booked, Fill},
+    risk::Watched,
 };
 use crate::types::{
-    InstrumentIx, MarketIx, OrderHash, Qty, Side,
+    InstrumentIx, MarketIx, OrderHash, Qty, Side, Stamp, Usdc,
     event::{
-        CancelRefusal, KillReason, MarketEvent, OrderChange, Payout, RecoveredEvent, RejectReason, ReplyEvent,
-        UserEvent, VenueMode,
+        CancelRefusal, GapReason, KillReason, MarketEvent, MarketFacts, Payout, RecoveredEvent, RejectReason,
+        ReplyEvent, UserEvent, VenueMode,
     },
     order::OrderState,
 };
@@ -21,6 +23,11 @@ use crate::types::{
 const MISSES_TO_END: u8 = 2;
 /// The same for an order of which nothing clean was ever heard.
 const MISSES_TO_DISBELIEVE: u8 = 4;
+
+/// A market that said it is not ready is left alone this long.
+const NOT_READY_NS: u64 = 5_000_000_000;
+/// A clock that is off by more than this places nothing: signatures carry its time.
+const CLOCK_OFF_MS: u32 = 1_000;
 
 /// An order without an expiry of its own, of which nothing clean was ever heard, is held for at least this long.
 const ZOMBIE_S: u64 = 120;
@@ -40,6 +47,7 @@ impl Desk {
                 if let Some(it) = self.instruments.get_mut(instrument.ix()) {
                     it.book.delta(side, price, qty);
                     self.fresh.add(instrument.market());
+                    self.changed.add(instrument.market());
                 }
             }
             MarketEvent::Top { instrument, bid, ask } => {
@@ -64,9 +72,14 @@ impl Desk {
                 if let Some(it) = self.instruments.get_mut(instrument.ix()) {
                     it.book.snapshot_end();
                     self.fresh.add(instrument.market());
+                    // A snapshot is what there is now, however long ago it last changed.
+                    self.risk.set_market(instrument.market(), MarketClosed::Late, false);
                 }
             }
-            MarketEvent::FrameEnd { .. } => self.frame_end(out),
+            MarketEvent::FrameEnd { venue_ms } => {
+                self.watch_lateness(venue_ms, out);
+                self.frame_end(out);
+            }
             MarketEvent::TickSizeChange { instrument, tick } => {
                 if let Some(it) = self.instruments.get_mut(instrument.ix())
                     && it.book.tick() != tick
@@ -90,8 +103,32 @@ impl Desk {
                         self.fresh.add(InstrumentIx(i as u16).market());
                     }
                 }
+                // The market channel was cut: what it missed of our own orders the user channel told, or nobody did.
+                if reason == GapReason::Disconnected {
+                    self.reconciliation.want(self.now);
+                }
                 self.frame_end(out);
             }
+        }
+    }
+
+    /// Changes that were made long before we read them move the books, and lead to no order.
+    fn watch_lateness(&mut self, venue_ms: u64, out: &mut Actions) {
+        let mut changed = core::mem::take(&mut self.changed);
+        if venue_ms == 0 {
+            return;
+        }
+        let ours = self.now.millis() as i64 - i64::from(self.clock_ahead_ms);
+        let late = ours - venue_ms as i64 > i64::from(self.risk.limits().late_ms);
+        while let Some(m) = changed.take() {
+            let was = self.risk.market(m).has(MarketClosed::Late);
+            if late && !was {
+                // Should nothing follow it, a snapshot tells what there is now.
+                for i in [InstrumentIx(m.0 * 2), InstrumentIx(m.0 * 2 + 1)] {
+                    let _ = out.push(Action::Resync { instrument: i });
+                }
+            }
+            self.risk.set_market(m, MarketClosed::Late, late);
         }
     }
 
@@ -111,42 +148,49 @@ impl Desk {
         match *event {
             UserEvent::Up => {
                 self.risk.set(Closed::UserStreamDown, false);
-                self.risk.set(Closed::NotReconciled, self.orders.any_unverified());
+                self.user_down_since = None;
+                // What happened meanwhile is not replayed: it is read.
+                self.risk.set(Closed::NotReconciled, true);
+                self.reconciliation.want(self.now);
+                self.touch_all();
             }
             // What happens to our orders meanwhile is not replayed: each is asked after before anything new is placed.
             UserEvent::Down => {
                 self.risk.set(Closed::UserStreamDown, true);
+                self.user_down_since.get_or_insert(self.now);
+                self.cuts += 1;
                 self.orders.distrust_all();
                 self.touch_all();
             }
-            UserEvent::Order { order, change, .. } => {
-                let input = match change {
-                    OrderChange::Placed => Input::SeenLive,
-                    OrderChange::Delayed => Input::SeenDelayed,
-                    OrderChange::Cancelled | OrderChange::Invalid => Input::Gone,
-                    // Fills come as trades; a word we do not know is looked up by the clock.
-                    OrderChange::Matched | OrderChange::Unrecognised => return None,
-                };
-                self.order_input(&order, input);
+            UserEvent::Order { order, change, matched } => {
+                if let Some(matched) = matched {
+                    self.orders.told(&order, matched, self.now);
+                }
+                if let Some(input) = Input::seen(change) {
+                    self.order_input(&order, input);
+                }
             }
             UserEvent::Trade { trade, order, instrument, side, qty, notional, taker_curve, status } => {
-                let spec = self.universe.markets.get(instrument.market().ix())?;
-                // Somebody else's order, or one of an earlier run: reconciliation's business, not ours.
-                if self.orders.get(&order).is_none() && !self.ledger.knows(&(trade, order)) {
+                let m = instrument.market();
+                let fee = self.universe.markets.get(m.ix())?.fee;
+                let key = (trade, order);
+                // An order of somebody else with our wallet, or of a run long ago: what it did to our shares is read.
+                if self.orders.get(&order).is_none() && !self.ledger.knows(&key) {
+                    self.reconciliation.stranger_s_trade(self.now);
                     return None;
                 }
-                let key = (trade, order);
-                let fee = spec.fee;
-                match self.ledger.trade(key, instrument, side, qty, notional, taker_curve, fee, status) {
-                    Booked::New => {
-                        self.orders.fill(&order, qty, self.now);
-                        self.touched.add(instrument.market());
-                        return Some(NewFill { instrument, side, qty });
-                    }
-                    Booked::Voided => self.orders.unfill(&order, qty),
-                    Booked::Known | Booked::Contradiction => {}
+                let now = self.now;
+                let booked = self.ledger.trade(key, instrument, side, qty, notional, taker_curve, fee, status, now);
+                self.touched.add(m);
+                // One that failed before we heard of it used up the order's size all the same.
+                if matches!(booked, Booked::New | Booked::NeverWas)
+                    && self.orders.fill(&order, qty, now) == Err(Overfill)
+                {
+                    self.mismatch(m);
                 }
-                self.touched.add(instrument.market());
+                if booked == Booked::New {
+                    return Some(NewFill { instrument, side, qty });
+                }
             }
         }
         None
@@ -159,50 +203,76 @@ impl Desk {
             }
             ReplyEvent::Accepted { order, status } => {
                 self.counts.accepted += 1;
-                if let Some(m) = self.order_input(&order, Input::Acked(status)) {
-                    self.risk.accepted(m);
+                let sent = self.orders.get(&order).map(|o| o.changed);
+                if let Some(m) = self.order_input(&order, Input::acked(status)) {
+                    self.risk.watch(m, Watched::Rejects, true, self.now);
+                    if let Some(sent) = sent {
+                        self.risk.answered(m, self.now.since(sent), self.now);
+                    }
                 }
             }
             ReplyEvent::Rejected { order, reason } => {
                 self.counts.rejected += 1;
                 self.rejected[reason as usize] += 1;
-                let market = self.order_input(&order, Input::Rejected(reason));
-                match (reason, market) {
-                    // Normal outcomes of a moving market; the next event reprices.
-                    (RejectReason::Crosses | RejectReason::NotFilled, _) => {}
-                    // The whole account is refused: nothing that we send will do better.
-                    (RejectReason::Version | RejectReason::Auth, _) => {
-                        self.kill(KillReason::Rejects, out);
-                    }
-                    (_, Some(m)) => self.risk.rejected(m, self.now),
-                    (_, None) => {}
-                }
+                let market = self.order_input(&order, Input::rejected(reason));
+                self.refused(order, reason, market, out);
             }
             ReplyEvent::NeverSent { order } => {
-                self.order_input(&order, Input::NeverSent);
+                if let Some(m) = self.order_input(&order, Input::NeverSent) {
+                    self.risk.trial_lost(m);
+                }
             }
             ReplyEvent::Unknown { order } => {
                 self.counts.unknown += 1;
-                self.order_input(&order, Input::Unclear);
+                if let Some(m) = self.order_input(&order, Input::Unclear) {
+                    self.risk.trial_lost(m);
+                }
+                self.pursue(&order, out);
+                self.error(out);
             }
             ReplyEvent::Cancelled { order } => {
-                self.order_input(&order, Input::Gone);
-            }
-            ReplyEvent::CancelRefused { order, reason } => {
-                self.order_input(&order, Input::CancelRefused(reason));
-            }
-            ReplyEvent::CancelUnknown { order } => {
-                self.order_input(&order, Input::CancelRefused(CancelRefusal::Other));
-            }
-            ReplyEvent::OrderStatus { order, live, matched } => self.looked_up(&order, live, matched, out),
-            ReplyEvent::Market { market, facts } => {
-                if let Some(payout) = facts.payout {
-                    self.resolve(market, payout);
+                if let Some(m) = self.order_input(&order, Input::Gone) {
+                    self.risk.watch(m, Watched::Cancels, true, self.now);
                 }
             }
+            ReplyEvent::CancelRefused { order, reason } => {
+                // That it matched, or is held, is no failure of the cancel's.
+                if let (Some(m), CancelRefusal::Other) =
+                    (self.order_input(&order, Input::cancel_refused(reason)), reason)
+                {
+                    self.risk.watch(m, Watched::Cancels, false, self.now);
+                    self.error(out);
+                }
+            }
+            ReplyEvent::CancelUnknown { order } => {
+                if let Some(m) = self.order_input(&order, Input::CancelRefusedOther) {
+                    self.risk.watch(m, Watched::Cancels, false, self.now);
+                    self.error(out);
+                }
+            }
+            ReplyEvent::OrderStatus { order, live, matched } => self.looked_up(&order, live, matched),
+            ReplyEvent::Market { market, facts } => self.hear_facts(market, &facts),
             ReplyEvent::Mode { mode, .. } => self.hear_mode(mode),
-            ReplyEvent::Heartbeat { healthy } => self.risk.set(Closed::HeartbeatUnhealthy, !healthy),
-            ReplyEvent::ClockAhead { .. } | ReplyEvent::Breaker { .. } | ReplyEvent::Read(_) => {}
+            ReplyEvent::Heartbeat { healthy } => {
+                self.risk.set(Closed::HeartbeatUnhealthy, !healthy);
+                // The venue may have cancelled everything, or not: each order is asked after.
+                if !healthy {
+                    self.orders.distrust_all();
+                } else {
+                    self.reconciliation.want(self.now);
+                }
+                self.touch_all();
+            }
+            ReplyEvent::ClockAhead { ms } => {
+                self.clock_ahead_ms = ms;
+                self.risk.set(Closed::ClockOff, ms.unsigned_abs() > CLOCK_OFF_MS);
+                self.touch_all();
+            }
+            ReplyEvent::Breaker { of, open } => {
+                self.risk.set_dependency(of, open);
+                self.touch_all();
+            }
+            ReplyEvent::Read(event) => self.hear_read(&event, out),
             ReplyEvent::Merged { market, qty } if market.ix() < self.universe.markets.len() => {
                 self.ledger.merged(market, qty);
             }
@@ -213,17 +283,91 @@ impl Desk {
             ReplyEvent::Collateral { cash } => self.count_collateral(cash, out),
             ReplyEvent::GatewayUp => {
                 self.risk.set(Closed::GatewayDown, false);
+                self.gateway_down_since = None;
                 self.touch_all();
             }
             ReplyEvent::GatewayDown => {
                 self.risk.set(Closed::GatewayDown, true);
+                self.gateway_down_since.get_or_insert(self.now);
+                self.cuts += 1;
                 self.touch_all();
             }
         }
     }
 
+    /// The venue refused an order: what that says about what comes next.
+    fn refused(&mut self, order: OrderHash, reason: RejectReason, market: Option<MarketIx>, out: &mut Actions) {
+        use RejectReason as R;
+        let Some(m) = market else { return };
+        match reason {
+            // Normal outcomes of a moving market; the next event reprices.
+            R::Crosses | R::NotFilled => {
+                self.risk.watch(m, Watched::Rejects, true, self.now);
+                return;
+            }
+            // The venue has it already: what it says of it is asked for.
+            R::Duplicate => self.pursue(&order, out),
+            // The whole account is refused: nothing that we send will do better.
+            R::Version | R::Forbidden => self.kill(KillReason::Rejects, out),
+            R::Auth => self.kill(KillReason::Signature, out),
+            // The venue's mode comes with the answer and closes the gate by itself.
+            R::PostOnlyMode | R::CancelOnly | R::Disabled | R::Restarting | R::RateLimited => {
+                self.risk.trial_lost(m);
+                return;
+            }
+            // The market's own page tells what changed.
+            R::MarketClosed => {
+                self.risk.not_ready(m, self.now.plus(NOT_READY_NS));
+                self.ask_market(m);
+            }
+            R::TickSize | R::Expiration => self.ask_market(m),
+            R::MinSize | R::Balance | R::Other => {}
+        }
+        self.risk.watch(m, Watched::Rejects, false, self.now);
+        self.error(out);
+    }
+
+    /// An order whose fate is unknown: it is cancelled by its id at once, and asked after. Its exposure is held until the
+    /// venue itself says what became of it.
+    fn pursue(&mut self, order: &OrderHash, out: &mut Actions) {
+        let Some(&Order { state: OrderState::Unknown, intent, .. }) = self.orders.get(order) else { return };
+        self.cancel(*order, Stamp::default(), out);
+        if out.push(Action::Lookup { order: *order }).is_ok() {
+            self.orders.note_lookup(order, self.now.plus(LOOKUP_NS));
+        }
+        self.touched.add(intent.instrument.market());
+    }
+
+    /// Counts an error of whatever kind; too many trip the kill switch.
+    fn error(&mut self, out: &mut Actions) {
+        if self.risk.error(self.now) {
+            self.kill(KillReason::Errors, out);
+        }
+    }
+
+    /// The venue's page of a market: everything that can change while it trades.
+    fn hear_facts(&mut self, m: MarketIx, facts: &MarketFacts) {
+        let Some(known) = self.facts.get_mut(m.ix()) else { return };
+        *known = Some(*facts);
+        self.risk.set_market(m, MarketClosed::Over, facts.closed);
+        self.risk.set_market(m, MarketClosed::NotAccepting, !facts.accepting);
+        if let Some(tick) = facts.tick {
+            for i in [InstrumentIx(m.0 * 2), InstrumentIx(m.0 * 2 + 1)] {
+                let book = &mut self.instruments[i.ix()].book;
+                if book.tick() != tick && book.distrust().is_none() {
+                    book.tick_changed(tick);
+                }
+            }
+        }
+        if let Some(payout) = facts.payout {
+            self.resolve(m, payout);
+        }
+        self.touched.add(m);
+    }
+
     /// The venue said which orders it takes.
     fn hear_mode(&mut self, mode: VenueMode) {
+        let restarted = self.risk.has(Closed::VenueRestarting) && mode != VenueMode::Restarting;
         for (condition, when) in [
             (Closed::VenueRestarting, VenueMode::Restarting),
             (Closed::VenueDisabled, VenueMode::Disabled),
@@ -232,34 +376,57 @@ impl Desk {
         ] {
             self.risk.set(condition, mode == when);
         }
+        // Whether resting orders survive a restart is not documented: they are read.
+        if restarted {
+            self.orders.distrust_all();
+            self.risk.set(Closed::NotReconciled, true);
+            self.reconciliation.want(self.now);
+        }
         self.touch_all();
     }
 
     /// What earlier runs left.
     pub(super) fn hear_recovered(&mut self, event: &RecoveredEvent) {
-        if let RecoveredEvent::Killed(why) = event {
-            self.risk.kill(*why);
+        let known = |i: InstrumentIx| i.market().ix() < self.universe.markets.len();
+        match *event {
+            RecoveredEvent::Killed(why) => self.risk.kill(why),
+            RecoveredEvent::Shares { instrument, qty } if known(instrument) => {
+                self.ledger.recover_shares(instrument, qty);
+            }
+            RecoveredEvent::Trade { trade, order, instrument, side, qty, notional, status } if known(instrument) => {
+                let fill = Fill { instrument, side, qty, notional, fee: Usdc::ZERO, status };
+                // What it took of the order's size is taken, whatever became of it.
+                if self.ledger.recover_trade((trade, order), fill, self.now) {
+                    let _ = self.orders.fill(&order, qty, self.now);
+                }
+            }
+            RecoveredEvent::Order { order, intent, created } if known(intent.instrument) => {
+                self.orders.recover(order, intent, created, self.now);
+            }
+            RecoveredEvent::Shares { .. } | RecoveredEvent::Trade { .. } | RecoveredEvent::Order { .. } => {}
         }
     }
 
     /// A look-up says only whether an order rests now. What should have ended and is not there has ended, after more
     /// than one such answer; what may still be on its way is disbelieved more slowly.
-    fn looked_up(&mut self, order: &OrderHash, live: bool, matched: Option<Qty>, out: &mut Actions) {
+    fn looked_up(&mut self, order: &OrderHash, live: bool, matched: Option<Qty>) {
         let Some(&Order { state, created, intent, filled, unverified, .. }) = self.orders.get(order) else { return };
+        if let Some(matched) = matched {
+            self.orders.told(order, matched, self.now);
+            // A fill that no stream told of: the trades are read.
+            if unverified && matched > filled + Qty::DUST {
+                self.reconciliation.want(self.now);
+            }
+        }
         if unverified && (live || matched.is_some()) {
             self.orders.verified(order);
-            // A fill that the stream told nobody of: the position is not what we think. Stop, and let a person look.
-            if matched.is_some_and(|m| m > filled + Qty::DUST) {
-                self.kill(KillReason::Accounts, out);
-            }
-            self.risk.set(Closed::NotReconciled, self.orders.any_unverified());
-            self.touch_all();
+            self.all_verified();
         }
         if live {
             match state {
                 // The cancel did not do it: it may be asked for again.
                 OrderState::CancelPending => {
-                    self.order_input(order, Input::CancelRefused(CancelRefusal::Other));
+                    self.order_input(order, Input::CancelRefusedOther);
                 }
                 _ => {
                     self.order_input(order, Input::SeenLive);
@@ -282,9 +449,13 @@ impl Desk {
                 OrderState::Unknown | OrderState::Created | OrderState::Sent => {
                     self.order_input(order, Input::NeverArrived);
                 }
-                // It rested, the stream was down, and the venue knows it no more: whether it filled, nobody says.
-                _ if unverified => self.kill(KillReason::Accounts, out),
+                // It rested, and the venue knows it no more. What it filled meanwhile is among the trades, which are read.
                 _ => {
+                    if unverified {
+                        self.orders.verified(order);
+                        self.reconciliation.want(self.now);
+                        self.risk.set(Closed::NotReconciled, true);
+                    }
                     self.order_input(order, Input::Gone);
                 }
             }
@@ -300,14 +471,22 @@ impl Desk {
         }
     }
 
+    /// The gate opens when the venue has said what became of every order, and everything else was read.
+    pub(super) fn all_verified(&mut self) {
+        if !self.orders.any_unverified() && self.reconciliation.is_done() {
+            self.risk.set(Closed::NotReconciled, false);
+        }
+        self.touch_all();
+    }
+
     /// Applies an input to an order of ours, counts its end, and has its market decided on again.
-    fn order_input(&mut self, order: &OrderHash, input: Input) -> Option<MarketIx> {
+    pub(super) fn order_input(&mut self, order: &OrderHash, input: Input) -> Option<MarketIx> {
         let market = self.orders.get(order)?.intent.instrument.market();
         let (before, after) = self.orders.apply(order, input, self.now)?;
         if before != after {
-            self.counts.canceled += u64::from(after == OrderState::Cancelled);
+            self.counts.canceled += u64::from(matches!(after, OrderState::Cancelled | OrderState::Expired));
             // What was refused on this book would be refused on it again: the next message or tick decides.
-            if !matches!(input, Input::Rejected(_) | Input::NeverSent) {
+            if !matches!(input, Input::Rejected | Input::NeverSent) {
                 self.touched.add(market);
             }
         }

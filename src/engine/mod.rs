@@ -7,12 +7,15 @@ pub mod action;
 pub mod book;
 pub mod breaker;
 mod desk;
+mod detail;
 pub mod digest;
 pub mod gate;
 mod hear;
+pub mod life;
 pub mod orders;
 mod params;
 pub mod position;
+mod reconcile;
 pub mod report;
 pub mod risk;
 pub mod sign;
@@ -29,11 +32,15 @@ use self::{
     book::Book,
     desk::Desk,
     digest::StateHasher,
+    gate::{Closed, Gate, MarketGate},
+    orders::Order,
+    position::Ledger,
     risk::{Limits, Refusal},
     strategy::{Strategy, Trust, Wish, Wishes},
 };
 use crate::types::{
-    Event, InstrumentIx, MarketIx, Sequenced, Stamp, Universe, eip712::OrderHasher, event::KillReason, ids::Outcome,
+    Event, InstrumentIx, MarketIx, OrderHash, Sequenced, Stamp, Universe, eip712::OrderHasher, event::KillReason,
+    ids::Outcome,
 };
 
 /// Most actions that one event can lead to. The hot tile's buffer has this room; what does not fit is asked for again
@@ -102,6 +109,8 @@ impl<S: Strategy> Engine<S> {
             Event::Tick => desk.tick(out),
             Event::Start { run_tag, cash, match_feed } => {
                 desk.match_feed = *match_feed;
+                desk.risk.set(Closed::NotReconciled, true);
+                desk.reconciliation.begin(desk.now);
                 desk.run_tag = *run_tag & 0x1f_ffff;
                 desk.ledger.open(*cash);
             }
@@ -176,6 +185,41 @@ impl<S: Strategy> Engine<S> {
         self.desk.risk.killed()
     }
 
+    /// Tells of each order that finished since the last call: the next run need not know of it.
+    #[inline]
+    pub fn tell_finished(&mut self, mut tell: impl FnMut(&OrderHash)) {
+        let orders = &mut self.desk.orders;
+        if !orders.just_finished().is_empty() {
+            orders.just_finished().iter().for_each(&mut tell);
+            orders.forget_finished();
+        }
+    }
+
+    /// An order that is remembered, finished or not.
+    pub fn order(&self, hash: &OrderHash) -> Option<&Order> {
+        self.desk.orders.get(hash)
+    }
+
+    /// The accounts.
+    pub fn ledger(&self) -> &Ledger {
+        &self.desk.ledger
+    }
+
+    /// Every condition of the gate.
+    pub fn gate(&self) -> Gate {
+        self.desk.risk.gate()
+    }
+
+    /// Every condition of one market's gate.
+    pub fn market_gate(&self, m: MarketIx) -> MarketGate {
+        self.desk.risk.market(m)
+    }
+
+    /// Every order that works now.
+    pub fn working(&self) -> impl Iterator<Item = &Order> {
+        self.desk.orders.all_working()
+    }
+
     /// One token's book.
     pub fn book(&self, i: InstrumentIx) -> &Book {
         &self.desk.instruments[i.ix()].book
@@ -204,8 +248,8 @@ impl<S: Strategy> Engine<S> {
         );
     }
 
-    pub(crate) fn flip_order(&mut self, order: &crate::types::OrderHash) {
-        self.desk.orders.fill(order, crate::types::Qty(1), self.desk.now);
+    pub(crate) fn flip_order(&mut self, order: &OrderHash) {
+        let _ = self.desk.orders.fill(order, crate::types::Qty(1), self.desk.now);
     }
 
     pub(crate) fn flip_ledger(&mut self) {
@@ -214,6 +258,6 @@ impl<S: Strategy> Engine<S> {
     }
 
     pub(crate) fn flip_breaker(&mut self, m: MarketIx) {
-        self.desk.risk.rejected(m, self.desk.now);
+        self.desk.risk.watch(m, risk::Watched::Rejects, false, self.desk.now);
     }
 }

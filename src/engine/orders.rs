@@ -1,12 +1,16 @@
-//! Step 8 of 9: the life of each order, as one table, and the orders we know.
+//! Step 8 of 9: the orders we know, each at its place in its life.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use super::{digest::StateHasher, risk::Approved};
+use super::{
+    digest::StateHasher,
+    life::{self, Input, Then},
+    risk::Approved,
+};
 use crate::types::{
     MarketIx, Nanos, OrderHash, Price, Qty, Side,
-    event::{AckStatus, BookSide, CancelRefusal, RejectReason},
+    event::BookSide,
     ids::InstrumentIx,
     order::{Intent, OrderState},
 };
@@ -18,77 +22,17 @@ pub const WORKING_MAX: usize = 16;
 /// Finished orders are remembered this long, for trades that come late.
 const REMEMBER_NS: u64 = 120_000_000_000;
 
+/// Trades follow the venue's word of a match within this; later they were missed.
+const TRADES_LATE_NS: u64 = 5_000_000_000;
+/// An order whose fate is unknown is cancelled again this often.
+const UNKNOWN_CANCEL_NS: u64 = 2_000_000_000;
+/// Orders that one event can finish and still have told one by one.
+const FINISHED_MAX: usize = 64;
+
 /// A cancel that was refused is not asked for again before this.
 const CANCEL_PAUSE_NS: u64 = 250_000_000;
 /// Finished orders are forgotten, oldest first, while fewer slots than this are free.
 const FREE_MIN: usize = 256;
-
-/// What can happen to an order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Input {
-    /// Its last byte left.
-    Sent,
-    /// The venue took it.
-    Acked(AckStatus),
-    /// The venue refused it.
-    Rejected(RejectReason),
-    /// No byte of it left.
-    NeverSent,
-    /// No clean answer came.
-    Unclear,
-    /// The user stream, or a look-up, shows it resting.
-    SeenLive,
-    /// The user stream shows it held.
-    SeenDelayed,
-    /// The user stream, a cancel's answer, or look-ups, say that it is gone.
-    Gone,
-    /// Nothing clean was ever heard of it, and by now nothing can be: it never reached the venue.
-    NeverArrived,
-    /// We asked for its cancellation.
-    CancelAsked,
-    /// The venue did not cancel it.
-    CancelRefused(CancelRefusal),
-    /// Fills reached its size (but for dust).
-    FilledUp,
-}
-
-/// The state after `input` in `state`. Total: what cannot be changed by an input stays as it is.
-///
-/// Finished is finished, with one exception: an order that we thought never lived and the venue shows alive is alive.
-pub const fn next(state: OrderState, input: Input) -> OrderState {
-    use OrderState as S;
-    match (state, input) {
-        // Fills are facts.
-        (_, Input::FilledUp) => S::Filled,
-        (S::Filled | S::Cancelled, _) => state,
-        // The venue's own stream outranks what a broken answer made us believe.
-        (S::Rejected | S::NeverSent, Input::SeenLive) => S::Live,
-        (S::Rejected | S::NeverSent, Input::SeenDelayed) => S::Delayed,
-        (S::Rejected | S::NeverSent, _) => state,
-        (_, Input::Gone) => S::Cancelled,
-        // Should it show after all, the stream revives it.
-        (S::Created | S::Sent | S::Unknown, Input::NeverArrived) => S::NeverSent,
-        (S::Created, Input::Sent) => S::Sent,
-        (_, Input::Sent) => state,
-        (S::Created | S::Sent | S::Unknown, Input::Acked(AckStatus::Live) | Input::SeenLive) => S::Live,
-        // Matched at once: whatever is left of it rests (GTC) or is dead (FAK); fills tell which part.
-        (S::Created | S::Sent | S::Unknown, Input::Acked(AckStatus::Matched)) => S::Live,
-        (S::Created | S::Sent | S::Unknown, Input::Acked(AckStatus::Delayed) | Input::SeenDelayed) => S::Delayed,
-        (S::Created | S::Sent, Input::Acked(AckStatus::Unmatched)) => S::Unknown,
-        (S::Delayed, Input::SeenLive) => S::Live,
-        // The venue has it already: that is no refusal.
-        (S::Created | S::Sent, Input::Rejected(RejectReason::Duplicate)) => S::Unknown,
-        (S::Created | S::Sent | S::Unknown | S::Delayed, Input::Rejected(_)) => S::Rejected,
-        (S::Created, Input::NeverSent) => S::NeverSent,
-        (S::Created | S::Sent, Input::Unclear) => S::Unknown,
-        (S::Live, Input::CancelAsked) => S::CancelPending,
-        // It is still there, or a fill is on its way; the look-up on a timer tells.
-        (S::CancelPending, Input::CancelRefused(CancelRefusal::Other)) => S::Live,
-        (S::CancelPending, Input::CancelRefused(CancelRefusal::Delayed)) => S::Delayed,
-        // Late news about what is known already.
-        (S::Created | S::Sent | S::Live | S::Delayed | S::CancelPending | S::Unknown, _) => state,
-    }
-}
 
 /// One order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,8 +43,12 @@ pub struct Order {
     pub intent: Intent,
     /// Where it is in its life.
     pub state: OrderState,
-    /// Filled so far, by trades.
+    /// Matched so far, by trades. A trade that fails later does not give the size back: the venue used it up.
     pub filled: Qty,
+    /// Matched so far, by the venue's word on the order itself. Trades that bring as much are on their way.
+    pub told: Qty,
+    /// When `told` last went ahead of `filled`.
+    pub told_at: Nanos,
     /// When it was approved.
     pub created: Nanos,
     /// When its state changed last.
@@ -113,6 +61,8 @@ pub struct Order {
     pub cancel_again: Nanos,
     /// The user stream was down while it worked: the venue is to say what became of it before anything else is placed.
     pub unverified: bool,
+    /// The reading that listed it last.
+    pub listed: u32,
 }
 
 impl Order {
@@ -124,9 +74,21 @@ impl Order {
 
     /// True while it may rest at the venue and a cancel makes sense.
     pub fn cancellable(&self, now: Nanos) -> bool {
-        self.state == OrderState::Live && !self.intent.tif.is_immediate() && now >= self.cancel_again
+        // One whose fate is unknown may be resting: that the venue says it is not there proves nothing, so it is asked
+        // for again.
+        let may_rest = self.state.is_resting() && !self.intent.tif.is_immediate() || self.state == OrderState::Unknown;
+        may_rest && now >= self.cancel_again
+    }
+
+    /// True if the venue told of more matches than its trades have brought by now.
+    pub fn lacks_trades(&self, now: Nanos) -> bool {
+        self.told > self.filled + Qty::DUST && now.since(self.told_at) >= TRADES_LATE_NS
     }
 }
+
+/// Trades of an order add up to more than its size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overfill;
 
 /// Order hashes are uniform already: their first eight bytes are the table's hash.
 #[derive(Default)]
@@ -155,6 +117,10 @@ pub struct Orders {
     index: HashMap<OrderHash, u16, BuildHasherDefault<Prefix>>,
     working: Vec<heapless::Vec<u16, WORKING_MAX>>,
     finished: std::collections::VecDeque<(Nanos, u16)>,
+    /// Finished since the shell last asked, for its write-ahead log.
+    just_finished: heapless::Vec<OrderHash, FINISHED_MAX>,
+    /// Inputs that the table calls impossible.
+    impossible: u64,
 }
 
 impl Orders {
@@ -166,6 +132,8 @@ impl Orders {
             index: HashMap::with_capacity_and_hasher(2 * ORDERS_MAX, BuildHasherDefault::default()),
             working: vec![heapless::Vec::new(); markets],
             finished: std::collections::VecDeque::with_capacity(ORDERS_MAX),
+            just_finished: heapless::Vec::new(),
+            impossible: 0,
         }
     }
 
@@ -176,7 +144,16 @@ impl Orders {
 
     /// Registers an approved order, before it is sent. False if it is known already or there is no room.
     pub fn register(&mut self, approved: &Approved, now: Nanos) -> bool {
-        let (hash, intent) = (approved.hash(), *approved.intent());
+        self.insert(approved.hash(), *approved.intent(), OrderState::Created, now, now)
+    }
+
+    /// Registers an order of an earlier run whose end is not known. False if there is no room.
+    pub fn recover(&mut self, hash: OrderHash, intent: Intent, created: Nanos, now: Nanos) -> bool {
+        usize::from(intent.instrument.market().0) < self.working.len()
+            && self.insert(hash, intent, OrderState::Unknown, created, now)
+    }
+
+    fn insert(&mut self, hash: OrderHash, intent: Intent, state: OrderState, created: Nanos, now: Nanos) -> bool {
         let market = intent.instrument.market();
         if self.index.contains_key(&hash) || !self.room(market) {
             return false;
@@ -185,14 +162,17 @@ impl Orders {
         self.slots[usize::from(slot)] = Some(Order {
             hash,
             intent,
-            state: OrderState::Created,
+            state,
             filled: Qty::ZERO,
-            created: now,
+            told: Qty::ZERO,
+            told_at: now,
+            created,
             changed: now,
             next_lookup: now,
             misses: 0,
             cancel_again: now,
             unverified: false,
+            listed: 0,
         });
         self.index.insert(hash, slot);
         // There is room: it was asked for above.
@@ -231,9 +211,22 @@ impl Orders {
         let slot = *self.index.get(hash)?;
         let order = self.slots[usize::from(slot)].as_mut()?;
         let before = order.state;
-        let after = next(before, input);
+        let after = match life::then(before, input) {
+            // One that was filled in part before the venue's word of it came rests, filled in part.
+            Then::To(OrderState::Live) if !order.filled.is_zero() => OrderState::PartiallyFilled,
+            Then::To(after) => after,
+            Then::Stay => before,
+            Then::Impossible(_) => {
+                self.impossible += 1;
+                order.unverified = !before.is_terminal();
+                before
+            }
+        };
+        if input == Input::CancelAsked && before == OrderState::Unknown {
+            order.cancel_again = now.plus(UNKNOWN_CANCEL_NS);
+        }
         if after != before {
-            if before == OrderState::CancelPending && after == OrderState::Live {
+            if before == OrderState::CancelPending && after.is_resting() {
                 order.cancel_again = now.plus(CANCEL_PAUSE_NS);
             }
             order.state = after;
@@ -247,6 +240,8 @@ impl Orders {
                         list.remove(at);
                     }
                     self.finished.push_back((now, slot));
+                    // One that is not told stays in the log, and is asked after by the next run.
+                    let _ = self.just_finished.push(*hash);
                 }
                 // It lives after all. If its market is full it stays known, and its fills still count.
                 (true, false) => {
@@ -259,14 +254,54 @@ impl Orders {
         Some((before, after))
     }
 
-    /// Counts a fill of a known order; finishes it when it is full but for dust. False for an unknown order.
-    pub fn fill(&mut self, hash: &OrderHash, qty: Qty, now: Nanos) -> bool {
-        let Some(order) = self.get_mut(hash) else { return false };
+    /// Orders that finished since they were last forgotten.
+    pub fn just_finished(&self) -> &[OrderHash] {
+        &self.just_finished
+    }
+
+    /// Whoever wanted to know has been told.
+    pub fn forget_finished(&mut self) {
+        self.just_finished.clear();
+    }
+
+    /// Inputs that venue and gateway cannot both have meant.
+    pub fn impossible(&self) -> u64 {
+        self.impossible
+    }
+
+    /// Counts a fill of a known order; finishes it when it is full but for dust. An error: it matched more than its
+    /// size. An unknown order has no size.
+    pub fn fill(&mut self, hash: &OrderHash, qty: Qty, now: Nanos) -> Result<(), Overfill> {
+        let Some(order) = self.get_mut(hash) else { return Ok(()) };
         order.filled += qty;
-        if order.filled + Qty::DUST > order.intent.qty {
-            self.apply(hash, Input::FilledUp, now);
+        let (filled, wanted) = (order.filled, order.intent.qty);
+        let input = if filled + Qty::DUST > wanted { Input::FilledUp } else { Input::FilledPart };
+        self.apply(hash, input, now);
+        if filled > wanted + Qty::DUST { Err(Overfill) } else { Ok(()) }
+    }
+
+    /// The venue's word of how much of an order matched.
+    pub fn told(&mut self, hash: &OrderHash, matched: Qty, now: Nanos) {
+        if let Some(order) = self.get_mut(hash)
+            && matched > order.told
+        {
+            order.told = matched;
+            order.told_at = now;
         }
-        true
+    }
+
+    /// True while the fate of an order like this one is unknown: another would be the same intent signed twice.
+    pub fn unresolved_twin(&self, intent: &Intent) -> bool {
+        self.working(intent.instrument.market()).any(|o| {
+            let i = &o.intent;
+            o.state == OrderState::Unknown
+                && (i.instrument, i.side, i.strategy) == (intent.instrument, intent.side, intent.strategy)
+        })
+    }
+
+    /// True if an order misses trades that the venue told of.
+    pub fn any_lacks_trades(&self, now: Nanos) -> bool {
+        self.slots.iter().flatten().any(|o| o.lacks_trades(now))
     }
 
     /// Marks every working order as in need of the venue's word; true if there is any.
@@ -282,6 +317,47 @@ impl Orders {
         any
     }
 
+    /// Marks every working order of a market as in need of the venue's word.
+    pub fn distrust_market(&mut self, market: MarketIx) {
+        for &slot in &self.working[market.ix()] {
+            if let Some(order) = self.slots[usize::from(slot)].as_mut() {
+                order.unverified = true;
+                order.misses = 0;
+            }
+        }
+    }
+
+    /// An order needs the venue's word.
+    pub fn distrust(&mut self, hash: &OrderHash) {
+        if let Some(order) = self.get_mut(hash) {
+            order.unverified = true;
+            order.misses = 0;
+        }
+    }
+
+    /// A reading lists an order as open.
+    pub fn listed(&mut self, hash: &OrderHash, round: u32) {
+        if let Some(order) = self.get_mut(hash) {
+            order.listed = round;
+        }
+    }
+
+    /// Orders that rested before a reading began and are not in it: the venue is to say what became of each.
+    pub fn distrust_unlisted(&mut self, round: u32, began: Nanos) {
+        for &slot in self.working.iter().flatten() {
+            if let Some(order) = self.slots[usize::from(slot)].as_mut()
+                && order.listed != round
+                && order.changed < began
+                && matches!(order.state, OrderState::Live | OrderState::PartiallyFilled | OrderState::CancelPending)
+                && !order.intent.tif.is_immediate()
+                && !order.unverified
+            {
+                order.unverified = true;
+                order.misses = 0;
+            }
+        }
+    }
+
     /// The venue said what became of an order.
     pub fn verified(&mut self, hash: &OrderHash) {
         if let Some(order) = self.get_mut(hash) {
@@ -292,13 +368,6 @@ impl Orders {
     /// True while an order needs the venue's word.
     pub fn any_unverified(&self) -> bool {
         self.all_working().any(|o| o.unverified)
-    }
-
-    /// Takes a failed fill back out of a known order. A finished order stays finished.
-    pub fn unfill(&mut self, hash: &OrderHash, qty: Qty) {
-        if let Some(order) = self.get_mut(hash) {
-            order.filled = order.filled.saturating_sub(qty);
-        }
     }
 
     /// Notes a look-up: when the next is due, and whether this one missed.
@@ -360,71 +429,20 @@ impl Orders {
             h.u64((i.purpose as u64) << 16 | (i.strategy as u64) << 8 | u64::from(i.post_only));
             h.u64(i.qty.micro());
             h.u64(i.tif.expiration_s() << 1 | u64::from(i.tif.is_immediate()));
-            h.u64((o.state as u64) << 16 | u64::from(o.misses) << 8 | u64::from(o.unverified));
+            h.u64(
+                u64::from(o.listed) << 32 | (o.state as u64) << 16 | u64::from(o.misses) << 8 | u64::from(o.unverified),
+            );
             h.u64(o.filled.micro());
-            for at in [o.created, o.changed, o.next_lookup, o.cancel_again] {
+            h.u64(o.told.micro());
+            h.u64(u64::from(i.epoch));
+            for at in [o.told_at, o.created, o.changed, o.next_lookup, o.cancel_again] {
                 h.u64(at.0);
             }
         }
+        h.u64(self.impossible);
         for list in &self.working {
             list.iter().for_each(|&s| h.u64(u64::from(s)));
             h.u64(u64::MAX);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use OrderState as S;
-
-    use super::*;
-
-    /// A rule book: state, what happens, state after.
-    #[test]
-    fn an_order_s_life_is_this_table() {
-        use AckStatus as A;
-        use CancelRefusal as C;
-        let table = [
-            (S::Created, Input::Sent, S::Sent),
-            (S::Created, Input::NeverSent, S::NeverSent),
-            (S::Created, Input::Unclear, S::Unknown),
-            (S::Sent, Input::Acked(A::Live), S::Live),
-            (S::Sent, Input::Acked(A::Matched), S::Live),
-            (S::Sent, Input::Acked(A::Delayed), S::Delayed),
-            (S::Sent, Input::Acked(A::Unmatched), S::Unknown),
-            (S::Sent, Input::Rejected(RejectReason::Crosses), S::Rejected),
-            (S::Sent, Input::Rejected(RejectReason::Duplicate), S::Unknown),
-            (S::Sent, Input::Unclear, S::Unknown),
-            // Once a byte left, "never sent" is not believed.
-            (S::Sent, Input::NeverSent, S::Sent),
-            // The user stream may come before the answer.
-            (S::Created, Input::SeenLive, S::Live),
-            (S::Live, Input::Acked(A::Live), S::Live),
-            (S::Live, Input::Rejected(RejectReason::Other), S::Live),
-            (S::Live, Input::CancelAsked, S::CancelPending),
-            (S::Live, Input::Gone, S::Cancelled),
-            (S::Delayed, Input::CancelAsked, S::Delayed),
-            (S::Delayed, Input::SeenLive, S::Live),
-            (S::CancelPending, Input::Gone, S::Cancelled),
-            (S::CancelPending, Input::CancelRefused(C::Matched), S::CancelPending),
-            (S::CancelPending, Input::CancelRefused(C::Other), S::Live),
-            (S::CancelPending, Input::SeenLive, S::CancelPending),
-            (S::CancelPending, Input::FilledUp, S::Filled),
-            (S::Unknown, Input::SeenLive, S::Live),
-            (S::Unknown, Input::Gone, S::Cancelled),
-            (S::Unknown, Input::FilledUp, S::Filled),
-            (S::Unknown, Input::NeverSent, S::Unknown),
-            (S::Unknown, Input::NeverArrived, S::NeverSent),
-            (S::Live, Input::NeverArrived, S::Live),
-            (S::Cancelled, Input::SeenLive, S::Cancelled),
-            (S::Cancelled, Input::FilledUp, S::Filled),
-            (S::Rejected, Input::SeenLive, S::Live),
-            (S::Rejected, Input::Gone, S::Rejected),
-            (S::NeverSent, Input::SeenLive, S::Live),
-            (S::Filled, Input::Gone, S::Filled),
-        ];
-        for (state, input, after) in table {
-            assert_eq!(next(state, input), after, "{state:?} + {input:?}");
         }
     }
 }

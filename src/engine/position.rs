@@ -21,6 +21,15 @@ pub const FILLS_MAX: usize = 32_768;
 /// Separate purchase lots kept per token; beyond it the two newest are joined.
 const LOTS_MAX: usize = 4_096;
 
+/// Final outcomes of trades that the pattern of failures is looked for in.
+const OUTCOMES: usize = 64;
+/// Failures among them below which there is no pattern.
+const FAILED_MIN: usize = 5;
+/// A trade that is not final after this long is stuck: somebody is to look.
+const STUCK_NS: u64 = 60_000_000_000;
+/// Unsettled trades whose age is watched.
+const UNSETTLED_MAX: usize = 4_096;
+
 /// A merge that failed is not asked for again before this.
 const MERGE_RETRY_NS: u64 = 30_000_000_000;
 
@@ -66,6 +75,8 @@ pub enum Booked {
     Known,
     /// The trade failed: its fill is out of the books again.
     Voided,
+    /// A new trade that had failed before we heard of it: nothing to book, but the order's size is used up.
+    NeverWas,
     /// It contradicts what is known: a settled trade failed, or its size changed.
     Contradiction,
 }
@@ -169,6 +180,10 @@ struct Account {
     fees: Usdc,
     merged: Qty,
     merging: Qty,
+    /// Holdings of an earlier run wait for their first mark, which is their cost.
+    unmarked: bool,
+    /// Counts everything that moved shares here: a reading of the venue is compared only with what stood still.
+    moves: u64,
     /// After a failed merge the next is not asked for before this.
     merge_again: Nanos,
     pairs: Qty,
@@ -206,6 +221,16 @@ pub struct AccountView {
     pub payout: Option<Payout>,
 }
 
+/// How a trade of ours ended, newest last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    Settled,
+    /// It failed, and would have gained by then.
+    FailedWinner,
+    /// It failed, and would not have.
+    FailedLoser,
+}
+
 /// The whole account.
 #[derive(Debug)]
 pub struct Ledger {
@@ -225,6 +250,9 @@ pub struct Ledger {
     /// Sum over the fills' hashes: a map has no order of its own, and the state hash must not walk it.
     fills_sum: u64,
     settled_order: VecDeque<(TradeKey, OrderHash)>,
+    /// Trades that were not final when last looked at, oldest first.
+    unsettled: VecDeque<(Nanos, (TradeKey, OrderHash))>,
+    endings: heapless::Deque<Ending, OUTCOMES>,
 }
 
 impl Ledger {
@@ -254,13 +282,55 @@ impl Ledger {
             fills: HashMap::with_capacity(2 * FILLS_MAX),
             fills_sum: 0,
             settled_order: VecDeque::with_capacity(FILLS_MAX),
+            unsettled: VecDeque::with_capacity(UNSETTLED_MAX),
+            endings: heapless::Deque::new(),
         }
+    }
+
+    /// Equity at the start: collateral, and what earlier runs left at its first mark.
+    pub fn started_with(&self) -> Usdc {
+        self.start
     }
 
     /// Opens the account with the collateral at the venue.
     pub fn open(&mut self, cash: Usdc) {
         self.start = cash;
         self.cash = cash;
+    }
+
+    /// Shares that an earlier run left, those of trades under way included. Their cost is their first mark: what they
+    /// gained or lost before is not this run's.
+    pub fn recover_shares(&mut self, i: InstrumentIx, qty: Qty) {
+        let holding = self.holding_mut(i);
+        holding.qty += qty;
+        holding.settled += qty;
+        holding.add_lot(Lot { qty, cost: value(qty, holding.mark) });
+        let worth = value(qty, holding.mark);
+        self.start += worth;
+        let account = &mut self.accounts[i.market().ix()];
+        account.cash -= worth;
+        account.unmarked = true;
+    }
+
+    /// A trade of an earlier run: its shares and cash are counted already. If it is not final its end is still to come; if
+    /// it is, it is only known, so that it is not booked again. False if it was known before.
+    pub fn recover_trade(&mut self, key: (TradeKey, OrderHash), fill: Fill, now: Nanos) -> bool {
+        if self.fills.contains_key(&key) {
+            return false;
+        }
+        if matches!(fill.status, TradeStatus::Confirmed | TradeStatus::Failed) {
+            self.remember(key, fill);
+            self.settled_order.push_back(key);
+            return true;
+        }
+        let holding = self.holding_mut(fill.instrument);
+        match fill.side {
+            Side::Buy => holding.settled = holding.settled.saturating_sub(fill.qty),
+            Side::Sell => holding.settled += fill.qty,
+        }
+        self.remember(key, fill);
+        self.watch(key, now);
+        true
     }
 
     fn holding(&self, i: InstrumentIx) -> &Holding {
@@ -318,6 +388,18 @@ impl Ledger {
     pub fn mark(&mut self, m: MarketIx, mark: HalfUnits) {
         let marks = [mark, 2 * HalfUnits::from(Price::UNITS) - mark];
         let account = &mut self.accounts[m.ix()];
+        if account.unmarked {
+            account.unmarked = false;
+            for (holding, mark) in account.holdings.iter_mut().zip(marks) {
+                let before = holding.value();
+                holding.mark = mark;
+                let worth = holding.value();
+                let recovered = holding.consume(holding.qty);
+                holding.add_lot(Lot { qty: holding.qty, cost: worth });
+                self.start += worth - before;
+                account.cash -= worth - recovered;
+            }
+        }
         for (holding, mark) in account.holdings.iter_mut().zip(marks) {
             if holding.mark != mark {
                 let before = holding.value();
@@ -341,7 +423,9 @@ impl Ledger {
         curve: Option<u128>,
         fees: FeeSchedule,
         status: TradeStatus,
+        now: Nanos,
     ) -> Booked {
+        self.accounts[instrument.market().ix()].moves += 1;
         if let Some(&known) = self.fills.get(&key) {
             return self.trade_again(key, known, qty, status);
         }
@@ -349,10 +433,12 @@ impl Ledger {
         let fill = Fill { instrument, side, qty, notional, fee, status };
         self.remember(key, fill);
         if status == TradeStatus::Failed {
-            self.failed += 1;
-            return Booked::Known;
+            self.note_failed(&fill);
+            self.holding_mut(instrument).fills += 1;
+            return Booked::NeverWas;
         }
         self.apply(&fill);
+        self.watch(key, now);
         self.taker_fills += u64::from(curve.is_some());
         if status == TradeStatus::Confirmed {
             self.settle(key, &fill);
@@ -383,7 +469,7 @@ impl Ledger {
             (S::Failed, _) => Booked::Known,
             (_, S::Failed) => {
                 set(self);
-                self.failed += 1;
+                self.note_failed(&known);
                 self.void(&known);
                 Booked::Voided
             }
@@ -431,6 +517,85 @@ impl Ledger {
         if self.settled_order.len() < FILLS_MAX {
             self.settled_order.push_back(key);
         }
+        self.note_ending(Ending::Settled);
+    }
+
+    fn watch(&mut self, key: (TradeKey, OrderHash), now: Nanos) {
+        if self.unsettled.len() < UNSETTLED_MAX {
+            self.unsettled.push_back((now, key));
+        }
+    }
+
+    fn note_ending(&mut self, ending: Ending) {
+        if self.endings.is_full() {
+            self.endings.pop_front();
+        }
+        let _ = self.endings.push_back(ending);
+    }
+
+    /// A trade failed: would it have gained by now?
+    fn note_failed(&mut self, fill: &Fill) {
+        self.failed += 1;
+        let worth = value(fill.qty, self.holding(fill.instrument).mark);
+        let gain = match fill.side {
+            Side::Buy => worth - fill.notional,
+            Side::Sell => fill.notional - worth,
+        };
+        self.note_ending(if gain > Usdc::ZERO { Ending::FailedWinner } else { Ending::FailedLoser });
+    }
+
+    /// True if failures are no accident: those that fail are nearly all winners, or a fifth of everything fails.
+    /// Somebody who can void his losing side leaves us ours.
+    pub fn failures_follow_a_pattern(&self) -> bool {
+        let count = |e: Ending| self.endings.iter().filter(|x| **x == e).count();
+        let (winners, losers) = (count(Ending::FailedWinner), count(Ending::FailedLoser));
+        let failed = winners + losers;
+        failed >= FAILED_MIN
+            && (winners * 5 >= failed * 4 || failed >= 2 * FAILED_MIN && failed * 5 >= self.endings.len())
+    }
+
+    /// Trades that have not been final for too long, as far as they are watched. Call it now and then: it forgets what
+    /// is final.
+    pub fn stuck(&mut self, now: Nanos) -> usize {
+        let fills = &self.fills;
+        let open = |key: &(TradeKey, OrderHash)| {
+            fills.get(key).is_some_and(|f: &Fill| !matches!(f.status, TradeStatus::Confirmed | TradeStatus::Failed))
+        };
+        self.unsettled.retain(|(_, key)| open(key));
+        self.unsettled.iter().take_while(|(since, _)| now.since(*since) >= STUCK_NS).count()
+    }
+
+    /// Between which numbers of shares the venue's own count may be: trades under way may be in it or not.
+    pub fn expected(&self, i: InstrumentIx) -> (Qty, Qty) {
+        let h = self.holding(i);
+        (h.settled.min(h.qty), h.settled.max(h.qty))
+    }
+
+    /// True if cash is under way: a trade that is not final, or a merge.
+    pub fn cash_is_moving(&self) -> bool {
+        self.accounts.iter().any(|a| !a.merging.is_zero() || a.holdings.iter().any(|h| h.settled != h.qty))
+    }
+
+    /// Counts everything that moved shares of a market.
+    pub fn moves(&self, m: MarketIx) -> u64 {
+        self.accounts[m.ix()].moves
+    }
+
+    /// Takes over the venue's count of a token; what the difference is worth is rounding's.
+    pub fn adopt_shares(&mut self, i: InstrumentIx, venue: Qty) {
+        let holding = self.holding_mut(i);
+        let before = holding.value();
+        if venue > holding.qty {
+            let qty = venue - holding.qty;
+            holding.add_lot(Lot { qty, cost: value(qty, holding.mark) });
+        } else {
+            holding.consume(holding.qty - venue);
+        }
+        holding.qty = venue;
+        holding.settled = venue;
+        let difference = holding.value() - before;
+        self.rounding += difference;
+        self.accounts[i.market().ix()].cash -= difference;
     }
 
     fn apply(&mut self, fill: &Fill) {
@@ -523,6 +688,7 @@ impl Ledger {
     /// Complete sets became collateral, 1 pUSD each.
     pub fn merged(&mut self, m: MarketIx, qty: Qty) {
         let account = &mut self.accounts[m.ix()];
+        account.moves += 1;
         account.merging = account.merging.saturating_sub(qty);
         // The market was decided while the merge was on its way: a pair paid 1 either way, and is counted already.
         if account.payout.is_some() {
@@ -565,6 +731,7 @@ impl Ledger {
     /// Turns what is held into cash; again for trades that are heard of after the payout.
     fn pay_out(&mut self, m: MarketIx, payout: Payout) {
         let account = &mut self.accounts[m.ix()];
+        account.moves += 1;
         let before: Usdc = account.holdings.iter().map(Holding::value).sum();
         // Complete sets are told apart first, so that what is left is the unpaired leg.
         let pairs = account.holdings[0].qty.min(account.holdings[1].qty);
@@ -680,6 +847,7 @@ impl Ledger {
                 h.u64(v.0);
             }
             h.u64(a.merge_again.0);
+            h.u64(a.moves << 1 | u64::from(a.unmarked));
             h.debug(&a.payout);
             for holding in &a.holdings {
                 for v in [holding.qty, holding.settled, holding.bought, holding.sold] {
@@ -693,6 +861,8 @@ impl Ledger {
             }
         }
         h.u64(self.fills_sum);
+        h.u64(self.unsettled.len() as u64);
+        self.endings.iter().for_each(|e| h.u64(*e as u64));
     }
 }
 

@@ -2,11 +2,14 @@
 
 use serde::Serialize;
 
-use crate::types::{Qty, Usdc};
+use super::{MARKETS_MAX, trading::TradingState};
+use crate::types::{InstrumentIx, OrderHash, Price, Qty, Side, Usdc, order::OrderState};
 
 /// Counts and sums of one run. Money and sizes are exact integers; whoever prints them writes decimals.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
+    /// Equity at the start: collateral, and what earlier runs left at its first mark.
+    pub started_with: Usdc,
     /// Orders by what became of them.
     pub orders: Orders,
     /// Fills.
@@ -17,6 +20,8 @@ pub struct Report {
     pub markets: Vec<Market>,
     /// Books.
     pub books: Books,
+    /// The venue's account of us against ours.
+    pub reconciliation: Reconciliation,
     /// Intents refused by risk, by reason (snake case), most first.
     pub rejections: Vec<(&'static str, u64)>,
     /// Orders refused by the venue, by reason (snake case).
@@ -40,8 +45,75 @@ pub struct Brief {
     pub pnl: Pnl,
     /// Books.
     pub books: Books,
+    /// The venue's account of us against ours.
+    pub reconciliation: Reconciliation,
+    /// The worst loss that is possible now, over all markets and in the worst of them.
+    pub exposure: [Usdc; 2],
     /// Why the kill switch tripped, if it did.
     pub kill_switch: Option<&'static str>,
+}
+
+/// Open orders that [`Detail`] lists; of more, it says how many more.
+pub const ORDERS_SHOWN: usize = 256;
+
+/// What is held and what is open, one by one: for `/state`. Some 25 KiB of plain data, no allocation.
+#[derive(Clone, Debug, Default)]
+pub struct Detail {
+    /// Collateral by our own account.
+    pub cash: Usdc,
+    /// In the order of the universe.
+    pub markets: heapless::Vec<Holding, MARKETS_MAX>,
+    /// Orders that are not finished, by market.
+    pub orders: heapless::Vec<OpenOrder, ORDERS_SHOWN>,
+    /// Open orders beyond those.
+    pub orders_more: u64,
+}
+
+/// One market, now.
+#[derive(Clone, Copy, Debug)]
+pub struct Holding {
+    /// Where it is in its trading life.
+    pub state: TradingState,
+    /// Shares by all fills, of each outcome: what risk counts.
+    pub position: [Qty; 2],
+    /// Shares by settled fills, of each outcome: what may be sold and merged.
+    pub settled: [Qty; 2],
+    /// Orders open.
+    pub open: u64,
+}
+
+/// One order that is not finished.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenOrder {
+    /// Its id.
+    pub order: OrderHash,
+    /// Its token.
+    pub instrument: InstrumentIx,
+    /// Its side.
+    pub side: Side,
+    /// Its limit.
+    pub price: Price,
+    /// Its size.
+    pub qty: Qty,
+    /// How much of it is filled.
+    pub filled: Qty,
+    /// Where it is in its life.
+    pub state: OrderState,
+}
+
+/// The venue's account of us against ours.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Reconciliation {
+    /// Times that everything the venue knows of us was read whole.
+    pub readings: u64,
+    /// Differences found, each once.
+    pub mismatches: u64,
+    /// Inputs to orders that venue and gateway cannot both have meant.
+    pub impossible: u64,
+    /// Trades that have not been final for a minute.
+    pub stuck_trades: u64,
+    /// Times that a market's breaker opened.
+    pub breaker_trips: u64,
 }
 
 /// Orders by what became of them.

@@ -8,19 +8,30 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
+    breaker::{Breaker, Change, Rule},
     digest::StateHasher,
-    gate::{Closed, Gate},
+    gate::{Closed, Gate, MarketClosed, MarketGate},
     orders::{Order, Orders},
     position::Ledger,
     trading::TradingState,
 };
 use crate::types::{
-    MarketIx, MarketSpec, Nanos, OrderHash, Price, Qty, Side, Stamp, TickSize, Usdc, amounts::Amounts,
-    eip712::OrderDigest, event::KillReason, fees::Rounding, ids::Outcome, order::Intent,
+    MarketIx, MarketSpec, Nanos, OrderHash, Price, Qty, Side, Stamp, TickSize, Usdc,
+    amounts::Amounts,
+    eip712::OrderDigest,
+    event::{Dependency, KillReason},
+    fees::Rounding,
+    ids::Outcome,
+    order::{Intent, StrategyId},
 };
 
 /// Orders a second that the venue's best tier allows. Source: docs/PROTOCOL.md "rate limits".
 const ORDERS_PER_S_MAX: u32 = 600;
+
+/// Cancels of one market, of its last twenty, that were not carried out and open its breaker.
+const CANCELS_TO_BREAK: u8 = 5;
+/// Slow answers of one market's last twenty that open its breaker.
+const SLOW_TO_BREAK: u8 = 5;
 
 /// Limits. Money is in pUSD, written as decimals in the configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,8 +53,22 @@ pub struct Limits {
     pub orders_per_s: u32,
     /// Refusals in a row, in one market, that open its breaker.
     pub rejects_to_break: u8,
-    /// How long a market's breaker stays open, in milliseconds.
+    /// How long a market's breaker stays open at first, in milliseconds; longer each time a trial fails.
     pub break_ms: u32,
+    /// An answer to an order that takes longer than this, in milliseconds, counts against its market's breaker.
+    pub slow_answer_ms: u32,
+    /// Errors of all kinds within a minute that trip the kill switch.
+    pub errors_per_min: u32,
+    /// The user stream or the gateway being down for this long, in seconds, trips the kill switch.
+    pub down_s: u32,
+    /// A change of a book that is older than this when it is read, in milliseconds, is not acted on.
+    pub late_ms: u32,
+    /// No order this close before and after a game's start, where the venue clears the book, in milliseconds.
+    pub clear_ms: u32,
+    /// Least time between an order's approval and its expiry, in seconds.
+    pub expiry_s: u32,
+    /// Everything that the venue knows of us is read this often, in seconds.
+    pub reconcile_s: u32,
 }
 
 impl Default for Limits {
@@ -58,6 +83,13 @@ impl Default for Limits {
             orders_per_s: 30,
             rejects_to_break: 10,
             break_ms: 5_000,
+            slow_answer_ms: 2_000,
+            errors_per_min: 300,
+            down_s: 300,
+            late_ms: 3_000,
+            clear_ms: 30_000,
+            expiry_s: 180,
+            reconcile_s: 30,
         }
     }
 }
@@ -68,6 +100,7 @@ impl Limits {
     #[must_use]
     pub fn compressed(mut self, speed: u32) -> Self {
         self.orders_per_s = self.orders_per_s.saturating_mul(speed.max(1)).min(ORDERS_PER_S_MAX);
+        self.clear_ms = (self.clear_ms / speed.max(1)).max(1);
         self
     }
 
@@ -100,7 +133,20 @@ impl Limits {
             "1 to 600, below your tier's",
         );
         bad.check("rejects_to_break", self.rejects_to_break, self.rejects_to_break > 0, "at least 1");
-        bad.check("break_ms", self.break_ms, self.break_ms > 0, "at least 1 ms");
+        bad.check("rejects_to_break", self.rejects_to_break, self.rejects_to_break <= 32, "at most 32");
+        for (key, value) in [
+            ("break_ms", self.break_ms),
+            ("slow_answer_ms", self.slow_answer_ms),
+            ("late_ms", self.late_ms),
+            ("clear_ms", self.clear_ms),
+        ] {
+            bad.check(key, value, value > 0, "at least 1 ms");
+        }
+        bad.check("errors_per_min", self.errors_per_min, self.errors_per_min > 0, "at least 1");
+        bad.check("down_s", self.down_s, self.down_s > 0, "at least 1 s");
+        let days = 1..=86_400;
+        bad.check("expiry_s", self.expiry_s, days.contains(&self.expiry_s), "1 to 86400 s; the venue wants 180");
+        bad.check("reconcile_s", self.reconcile_s, days.contains(&self.reconcile_s), "1 to 86400 s");
         bad.into_result()
     }
 }
@@ -137,8 +183,26 @@ pub enum Refusal {
     BreakerOpen,
     /// The book cannot be trusted.
     BookUntrusted,
-    /// The market is halted, by hand or by its breaker.
+    /// The market is halted by hand.
     MarketHalted,
+    /// A breaker of the market is open.
+    MarketBreaker,
+    /// The venue's account of us differs from ours in this market.
+    MarketMismatch,
+    /// The venue says that the market is over.
+    MarketOver,
+    /// The venue says that the market takes no orders.
+    MarketNotAccepting,
+    /// The venue said that the market is not ready.
+    MarketNotReady,
+    /// The game starts about now, and the venue clears the book then.
+    BookClearing,
+    /// What is known of the market is too old to act on.
+    MarketLate,
+    /// An order for the same is on its way and nobody knows what became of it.
+    Unresolved,
+    /// Its expiry is nearer than the venue takes.
+    Expiration,
     /// The market's state does not allow it.
     State,
     /// Off the market's grid.
@@ -169,7 +233,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 37] = [
         Self::KillSwitch,
         Self::Stopping,
         Self::UserStreamDown,
@@ -185,6 +249,15 @@ impl Refusal {
         Self::BreakerOpen,
         Self::BookUntrusted,
         Self::MarketHalted,
+        Self::MarketBreaker,
+        Self::MarketMismatch,
+        Self::MarketOver,
+        Self::MarketNotAccepting,
+        Self::MarketNotReady,
+        Self::BookClearing,
+        Self::MarketLate,
+        Self::Unresolved,
+        Self::Expiration,
         Self::State,
         Self::OffGrid,
         Self::TooSmall,
@@ -218,6 +291,15 @@ impl Refusal {
             Self::BreakerOpen => "breaker_open",
             Self::BookUntrusted => "book_untrusted",
             Self::MarketHalted => "market_halted",
+            Self::MarketBreaker => "market_breaker",
+            Self::MarketMismatch => "market_mismatch",
+            Self::MarketOver => "market_over",
+            Self::MarketNotAccepting => "market_not_accepting",
+            Self::MarketNotReady => "market_not_ready",
+            Self::BookClearing => "book_clearing",
+            Self::MarketLate => "market_late",
+            Self::Unresolved => "unresolved",
+            Self::Expiration => "expiration",
             Self::State => "state",
             Self::OffGrid => "off_grid",
             Self::TooSmall => "too_small",
@@ -325,12 +407,56 @@ pub struct Facts<'a> {
     pub now: Nanos,
 }
 
-/// One market's breaker: refusals in a row open it.
-#[derive(Clone, Copy, Debug, Default)]
-struct Breaker {
-    rejects: u8,
-    open_until: Nanos,
-    halted: bool,
+/// What a market's breakers watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Watched {
+    /// Orders refused in a row.
+    Rejects,
+    /// Cancels that were not carried out.
+    Cancels,
+    /// Slow answers.
+    Latency,
+}
+
+/// One market: its switches and its breakers.
+#[derive(Debug)]
+struct Switches {
+    gate: MarketGate,
+    not_ready_until: Nanos,
+    breakers: [Breaker; 3],
+    /// Times that one of them opened.
+    trips: u64,
+}
+
+impl Switches {
+    fn new(limits: &Limits, market: usize) -> Self {
+        let rejects = limits.rejects_to_break.max(1);
+        let rule = |failures: u8, of_last| Rule {
+            failures,
+            of_last,
+            within_ns: 60_000_000_000,
+            wait_ns: u64::from(limits.break_ms) * 1_000_000,
+            wait_max_ns: u64::from(limits.break_ms).max(60_000) * 1_000_000,
+            successes: 1,
+        };
+        let rules = [rule(rejects, u32::from(rejects)), rule(CANCELS_TO_BREAK, 20), rule(SLOW_TO_BREAK, 20)];
+        let mut n = 3 * market as u64;
+        Self {
+            gate: MarketGate::default(),
+            not_ready_until: Nanos::default(),
+            breakers: rules.map(|rule| {
+                n += 1;
+                Breaker::new(rule, n)
+            }),
+            trips: 0,
+        }
+    }
+
+    /// True while a breaker is open and would not even let a trial through.
+    fn broken(&self, now: Nanos) -> bool {
+        self.breakers.iter().any(|b| b.is_open() && !b.wants_trial(now))
+    }
 }
 
 /// The gate: switches, limits, and what they depend on.
@@ -339,7 +465,14 @@ pub struct Risk {
     limits: Limits,
     kill: Option<KillReason>,
     gate: Gate,
-    breakers: Vec<Breaker>,
+    markets: Vec<Switches>,
+    /// Open breakers of what orders depend on, by [`Dependency`].
+    dependencies: u16,
+    /// Errors in the last minute, leaking at the rate that is allowed; in thousandths.
+    errors: u64,
+    errors_at: Nanos,
+    /// The last intent's number by market and strategy.
+    epochs: Vec<[u32; StrategyId::ALL.len()]>,
     /// Token bucket in millionths of an order.
     bucket: u64,
     bucket_at: Nanos,
@@ -354,10 +487,14 @@ impl Risk {
         gate.set(Closed::UserStreamDown, true);
         gate.set(Closed::GatewayDown, true);
         Self {
-            limits,
             kill: None,
             gate,
-            breakers: vec![Breaker::default(); markets],
+            markets: (0..markets).map(|m| Switches::new(&limits, m)).collect(),
+            dependencies: 0,
+            errors: 0,
+            errors_at: Nanos::default(),
+            epochs: vec![[0; StrategyId::ALL.len()]; markets],
+            limits,
             bucket,
             bucket_at: Nanos::default(),
             refusals: [0; Refusal::ALL.len()],
@@ -402,30 +539,91 @@ impl Risk {
         self.gate.has(Closed::Stopping)
     }
 
-    /// Halts or resumes one market.
-    pub fn set_halted(&mut self, m: MarketIx, halted: bool) {
-        self.breakers[m.ix()].halted = halted;
-    }
-
-    /// True while a market is halted by hand or its breaker is open.
-    pub fn halted(&self, m: MarketIx, now: Nanos) -> bool {
-        let breaker = &self.breakers[m.ix()];
-        breaker.halted || now < breaker.open_until
-    }
-
-    /// The venue refused an order of a market; enough in a row open its breaker.
-    pub fn rejected(&mut self, m: MarketIx, now: Nanos) {
-        let breaker = &mut self.breakers[m.ix()];
-        breaker.rejects = breaker.rejects.saturating_add(1);
-        if breaker.rejects >= self.limits.rejects_to_break {
-            breaker.rejects = 0;
-            breaker.open_until = now.plus(u64::from(self.limits.break_ms) * 1_000_000);
+    /// A condition of one market begins to hold, or ends.
+    pub fn set_market(&mut self, m: MarketIx, condition: MarketClosed, holds: bool) {
+        if let Some(market) = self.markets.get_mut(m.ix()) {
+            market.gate.set(condition, holds);
         }
     }
 
-    /// The venue took an order of a market.
-    pub fn accepted(&mut self, m: MarketIx) {
-        self.breakers[m.ix()].rejects = 0;
+    /// The conditions of one market.
+    pub fn market(&self, m: MarketIx) -> MarketGate {
+        self.markets[m.ix()].gate
+    }
+
+    /// The venue said that a market is not ready: nothing is sent there until then.
+    pub fn not_ready(&mut self, m: MarketIx, until: Nanos) {
+        self.set_market(m, MarketClosed::NotReady, true);
+        self.markets[m.ix()].not_ready_until = until;
+    }
+
+    /// Clears what has a time of its own.
+    pub fn tick(&mut self, now: Nanos) {
+        for market in &mut self.markets {
+            if market.gate.has(MarketClosed::NotReady) && now >= market.not_ready_until {
+                market.gate.set(MarketClosed::NotReady, false);
+            }
+        }
+    }
+
+    /// True while a market is halted by hand, by a mismatch, or by its breaker.
+    pub fn halted(&self, m: MarketIx, now: Nanos) -> bool {
+        let market = &self.markets[m.ix()];
+        market.gate.has(MarketClosed::Halted) || market.gate.has(MarketClosed::Mismatch) || market.broken(now)
+    }
+
+    /// What a market's breakers heard: an order refused or taken, a cancel refused or done, an answer slow or quick.
+    pub fn watch(&mut self, m: MarketIx, what: Watched, good: bool, now: Nanos) {
+        let Some(market) = self.markets.get_mut(m.ix()) else { return };
+        if market.breakers[what as usize].tried(good, now) == Some(Change::Opened) {
+            market.trips += 1;
+        }
+    }
+
+    /// An order that may have been a breaker's trial told nothing: another may be tried.
+    pub fn trial_lost(&mut self, m: MarketIx) {
+        if let Some(market) = self.markets.get_mut(m.ix()) {
+            market.breakers.iter_mut().for_each(Breaker::trial_not_made);
+        }
+    }
+
+    /// An order was answered after so long.
+    pub fn answered(&mut self, m: MarketIx, took_ns: u64, now: Nanos) {
+        self.watch(m, Watched::Latency, took_ns < u64::from(self.limits.slow_answer_ms) * 1_000_000, now);
+    }
+
+    /// The breaker of something that orders depend on opened or closed.
+    pub fn set_dependency(&mut self, of: Dependency, open: bool) {
+        let bit = 1 << of as u16;
+        self.dependencies = if open { self.dependencies | bit } else { self.dependencies & !bit };
+        // Reads and merges can wait; a throttled venue is given less, not nothing.
+        let harmless = [Dependency::Reads, Dependency::Relayer, Dependency::OrdersThrottle];
+        let harmless = harmless.iter().fold(0, |bits, d| bits | 1 << *d as u16);
+        self.gate.set(Closed::BreakerOpen, self.dependencies & !harmless != 0);
+    }
+
+    /// Something went wrong: too much of it within a minute trips the kill switch. True if it did.
+    pub fn error(&mut self, now: Nanos) -> bool {
+        let allowed = u64::from(self.limits.errors_per_min) * 1_000;
+        let leaked = u128::from(now.since(self.errors_at)) * u128::from(allowed) / 60_000_000_000;
+        self.errors = self.errors.saturating_sub(u64::try_from(leaked).unwrap_or(u64::MAX)) + 1_000;
+        self.errors_at = now;
+        self.errors > allowed
+    }
+
+    /// Times that breakers of markets opened.
+    pub fn trips(&self) -> u64 {
+        self.markets.iter().map(|m| m.trips).sum()
+    }
+
+    /// The number that the next intent of a strategy in a market has to have, at least.
+    pub fn next_epoch(&self, m: MarketIx, strategy: StrategyId) -> u32 {
+        self.epochs[m.ix()][strategy as usize] + 1
+    }
+
+    /// The limits.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Trips the kill switch if the loss since start passed its limit.
@@ -443,8 +641,16 @@ impl Risk {
     /// Checks one intent. A refusal is counted. Tens of nanoseconds, no allocation.
     pub fn check(&mut self, intent: &Intent, facts: &Facts<'_>) -> Result<Passed, Refusal> {
         let verdict = self.judge(intent, facts);
+        let market = intent.instrument.market().ix();
         match &verdict {
-            Ok(_) => self.bucket -= 1_000_000,
+            Ok(_) => {
+                self.bucket -= 1_000_000;
+                self.epochs[market][intent.strategy as usize] = intent.epoch;
+                // It may be the one trial of a breaker that is half open.
+                for breaker in &mut self.markets[market].breakers {
+                    breaker.admits(facts.now);
+                }
+            }
             Err(why) => self.refusals[*why as usize] += 1,
         }
         verdict
@@ -457,7 +663,17 @@ impl Risk {
         if let Some(why) = self.gate.refuses(intent.post_only) {
             return Err(why);
         }
-        refuse_if(self.halted(market, f.now), Refusal::MarketHalted)?;
+        let switches = &self.markets[market.ix()];
+        if let Some(why) = switches.gate.refuses() {
+            return Err(why);
+        }
+        refuse_if(switches.broken(f.now), Refusal::MarketBreaker)?;
+        // One key, one order: whoever comes second with the same number is refused, whatever it says.
+        refuse_if(intent.epoch < self.next_epoch(market, intent.strategy), Refusal::Duplicate)?;
+        refuse_if(f.orders.unresolved_twin(intent), Refusal::Unresolved)?;
+        let expires_s = intent.tif.expiration_s();
+        let too_near = expires_s != 0 && expires_s < f.now.secs() + u64::from(self.limits.expiry_s);
+        refuse_if(too_near, Refusal::Expiration)?;
         refuse_if(!f.trusted, Refusal::BookUntrusted)?;
         refuse_if(!f.state.allows(intent.purpose), Refusal::State)?;
         refuse_if(!intent.price.on_grid(f.tick), Refusal::OffGrid)?;
@@ -543,10 +759,15 @@ impl Risk {
         h.u64(u64::from(self.gate.bits()));
         h.u64(self.bucket);
         h.u64(self.bucket_at.0);
-        for b in &self.breakers {
-            h.u64(u64::from(b.rejects));
-            h.u64(b.open_until.0);
-            h.u64(u64::from(b.halted));
+        h.u64(u64::from(self.dependencies));
+        h.u64(self.errors);
+        h.u64(self.errors_at.0);
+        for (market, epochs) in self.markets.iter().zip(&self.epochs) {
+            h.u64(u64::from(market.gate.bits()));
+            h.u64(market.not_ready_until.0);
+            h.u64(market.trips);
+            h.debug(&market.breakers);
+            epochs.iter().for_each(|e| h.u64(u64::from(*e)));
         }
     }
 }

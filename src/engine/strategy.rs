@@ -4,8 +4,10 @@
 
 use super::{book::Book, digest::StateHasher, orders::Orders, position::Ledger, trading::TradingState};
 use crate::types::{
-    InstrumentIx, MarketIx, MarketSpec, Nanos, OrderHash, Price, Qty, Side, event::BookSide, event::MatchEvent,
-    order::Intent,
+    InstrumentIx, MarketIx, MarketSpec, Nanos, OrderHash, Price, Qty, Side,
+    event::BookSide,
+    event::MatchEvent,
+    order::{Intent, StrategyId},
 };
 
 /// Most wishes of one decision.
@@ -62,6 +64,9 @@ pub struct View<'a> {
     pub trust: Trust,
     /// Why orders are not admitted at all, if they are not.
     pub closed: bool,
+    /// The number that the next intent of each strategy in this market has to have, at least, by [`StrategyId`]. What
+    /// two pieces of code place because of one signal has one number, and only one of it is sent.
+    pub epochs: [u32; StrategyId::ALL.len()],
     /// New orders that the rate limit leaves now.
     pub budget: u32,
     /// Its trading state.

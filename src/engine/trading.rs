@@ -14,7 +14,7 @@ pub enum TradingState {
     BuildingPair,
     /// As many of one outcome as of the other.
     LockedPair,
-    /// The match is over, or a stop was asked for: only what makes the position smaller.
+    /// The match is over, or a stop was asked for: nothing leaves any more.
     Finalizing,
     /// Paid out.
     Resolved,
@@ -32,9 +32,8 @@ impl TradingState {
             (Self::BuildingPair, _) => true,
             (Self::LockedPair, Purpose::Quote) => true,
             (Self::LockedPair, Purpose::Complete | Purpose::Unwind) => false,
-            (Self::Finalizing, Purpose::Quote) => false,
-            (Self::Finalizing, Purpose::Complete | Purpose::Unwind) => true,
-            (Self::Resolved | Self::Halt, _) => false,
+            // What comes now comes late: the result is known to somebody who is faster.
+            (Self::Finalizing | Self::Resolved | Self::Halt, _) => false,
         }
     }
 
@@ -100,7 +99,7 @@ mod tests {
             (S::Idle, [true, false, false]),
             (S::BuildingPair, [true, true, true]),
             (S::LockedPair, [true, false, false]),
-            (S::Finalizing, [false, true, true]),
+            (S::Finalizing, [false; 3]),
             (S::Resolved, [false; 3]),
             (S::Halt, [false; 3]),
         ];

@@ -46,9 +46,9 @@ pub struct Recovered {
     pub cash: Usdc,
     /// Shares of both tokens of every market, in the universe's order.
     pub shares: Vec<[Qty; 2]>,
-    /// Trades that did not become final while we waited: [`RecoveredEvent::Trade`] each. Whether `cash` and `shares`
-    /// count them, the venue does not say: its view of the chain lags.
-    pub pending: Vec<RecoveredEvent>,
+    /// Recent trades, [`RecoveredEvent::Trade`] each, so that none is booked twice. Whether `cash` and `shares` count
+    /// those that are not final, the venue does not say: its view of the chain lags.
+    pub trades: Vec<RecoveredEvent>,
 }
 
 /// Where the venue sees us. Asked of a host of its own, before anything else.
@@ -233,36 +233,44 @@ impl Bootstrap {
     /// `api_key`: tells our own orders within trades.
     pub fn recover(&mut self, auth: &L2Auth, api_key: &str, universe: &Universe) -> Result<Recovered, BootError> {
         let begun = Instant::now();
-        let mut pending = self.pending_trades(auth, api_key, universe)?;
-        while !pending.is_empty() && begun.elapsed() < FINAL_WITHIN {
-            thread::sleep(ASK_AGAIN);
-            pending = self.pending_trades(auth, api_key, universe)?;
+        let mut before = self.recent_trades(auth, api_key, universe)?;
+        loop {
+            let late = begun.elapsed() >= FINAL_WITHIN;
+            if !before.iter().any(is_pending) || late {
+                let (shares, cash) = (self.shares(auth, universe)?, self.cash(auth)?);
+                let trades = self.recent_trades(auth, api_key, universe)?;
+                // Nothing happened between: the balances are those after exactly these trades.
+                if trades == before || late {
+                    return Ok(Recovered { cash, shares, trades });
+                }
+                before = trades;
+            } else {
+                thread::sleep(ASK_AGAIN);
+                before = self.recent_trades(auth, api_key, universe)?;
+            }
         }
-        // Balances after trades: what became final meanwhile is in them.
-        Ok(Recovered { shares: self.shares(auth, universe)?, cash: self.cash(auth)?, pending })
     }
 
-    /// Trades of ours that are neither confirmed nor failed.
-    fn pending_trades(
+    /// Trades of ours of the last while.
+    fn recent_trades(
         &mut self,
         auth: &L2Auth,
         api_key: &str,
         universe: &Universe,
     ) -> Result<Vec<RecoveredEvent>, BootError> {
         let mut parser = UserParser::new(universe, api_key);
-        let mut pending = Vec::new();
+        let mut recent = Vec::new();
         let after = self.client.clock().now().wall.secs().saturating_sub(TRADES_BACK_S);
         self.pages(auth, "/data/trades", &format!("after={after}"), |body| {
             rest::trades(body, &mut parser, &mut |event| {
                 if let Event::User(UserEvent::Trade { trade, order, instrument, side, qty, notional, status, .. }) =
                     event
-                    && !matches!(status, TradeStatus::Confirmed | TradeStatus::Failed)
                 {
-                    pending.push(RecoveredEvent::Trade { trade, order, instrument, side, qty, notional, status });
+                    recent.push(RecoveredEvent::Trade { trade, order, instrument, side, qty, notional, status });
                 }
             })
         })?;
-        Ok(pending)
+        Ok(recent)
     }
 
     /// Reads every page of a list. `page` takes one and gives the cursor of the next.
@@ -335,6 +343,12 @@ impl Bootstrap {
             why: error.to_string(),
         })
     }
+}
+
+/// True for a trade whose end is still to come.
+pub fn is_pending(trade: &RecoveredEvent) -> bool {
+    let RecoveredEvent::Trade { status, .. } = trade else { return false };
+    !matches!(status, TradeStatus::Confirmed | TradeStatus::Failed)
 }
 
 fn read<T>(step: &str, outcome: Result<T, RestError>) -> Result<T, BootError> {

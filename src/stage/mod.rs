@@ -6,6 +6,7 @@ pub mod buffer;
 pub mod conn;
 pub mod control;
 pub mod counters;
+pub mod dead_letter;
 pub mod duty;
 pub mod endpoint;
 pub mod latency;

@@ -264,6 +264,7 @@ impl Pair {
                 post_only: true,
                 strategy: StrategyId::Pair,
                 purpose: quote.purpose,
+                epoch: next_epoch(view, out),
             }));
         }
     }
@@ -333,6 +334,7 @@ impl Pair {
             post_only: false,
             strategy: StrategyId::Pair,
             purpose,
+            epoch: next_epoch(view, out),
         }));
     }
 
@@ -349,6 +351,12 @@ impl Pair {
             }
         }
     }
+}
+
+/// The number of the next intent of this decision: one more for each that it wished for already.
+fn next_epoch(view: &View<'_>, wishes: &Wishes) -> u32 {
+    let wished = wishes.iter().filter(|w| matches!(w, Wish::Place(_))).count();
+    view.epochs[StrategyId::Pair as usize] + wished as u32
 }
 
 impl Strategy for Pair {

@@ -8,7 +8,7 @@ use crate::{
         Sequenced, Side, Stamp, TickSize, TokenId, TradeKey, Universe, Usdc,
         event::{
             AckStatus, BookSide, ControlEvent, GapReason, MarketEvent, MarketFacts, MatchEvent, MatchPhase,
-            OrderChange, Payout, ReplyEvent, TradeStatus, UserEvent,
+            OrderChange, Payout, ReadEvent, ReplyEvent, TradeStatus, UserEvent,
         },
         fees::FeeSchedule,
         market::{Exchange, MarketKind, SignatureType},
@@ -61,7 +61,20 @@ impl Desk {
         let mut desk = Self::new(Params::default());
         desk.hear(Event::User(UserEvent::Up));
         desk.hear(Event::Reply(ReplyEvent::GatewayUp));
+        let asked = desk.idle(0);
+        desk.agree(&asked);
         desk
+    }
+
+    /// The venue's account of us, if it is asked for: the same as ours.
+    fn agree(&mut self, asked: &[Action]) -> Vec<Action> {
+        let round = asked.iter().find_map(|a| match a {
+            Action::Reconcile { round, .. } => Some(*round),
+            _ => None,
+        });
+        let Some(round) = round else { return Vec::new() };
+        self.hear(Event::Reply(ReplyEvent::Read(ReadEvent::Begin { round })));
+        self.hear(Event::Reply(ReplyEvent::Read(ReadEvent::End { round, complete: true })))
     }
 
     fn hear(&mut self, event: Event) -> Vec<Action> {
@@ -164,7 +177,10 @@ fn nothing_is_placed_until_the_streams_are_up() {
     assert!(placed(&desk.book(&[(4_800, 100)], &[(5_200, 100)])).is_empty());
     desk.hear(Event::User(UserEvent::Up));
     assert!(placed(&desk.idle(0)).is_empty());
-    assert_eq!(placed(&desk.hear(Event::Reply(ReplyEvent::GatewayUp))).len(), 2);
+    assert!(placed(&desk.hear(Event::Reply(ReplyEvent::GatewayUp))).is_empty());
+    let asked = desk.idle(0);
+    assert!(placed(&asked).is_empty(), "the venue has not said yet what it knows of us");
+    assert_eq!(placed(&desk.agree(&asked)).len(), 2);
 }
 
 #[test]
@@ -248,6 +264,9 @@ fn play_that_stops_means_no_quotes() {
 fn without_a_word_of_a_configured_match_feed_nothing_is_quoted() {
     let mut desk = Desk::open();
     desk.hear(Event::Start { run_tag: 5, cash: Usdc::dollars(1_000), match_feed: true });
+    desk.hear(Event::User(UserEvent::Up));
+    let asked = desk.idle(0);
+    desk.agree(&asked);
     assert!(placed(&desk.book(&[(4_800, 100)], &[(5_200, 100)])).is_empty());
     let running = Event::Match(MatchEvent { phase: MatchPhase::Running, map: 1, score: [0, 0] });
     let quotes = placed(&desk.hear(running));
@@ -270,7 +289,21 @@ fn after_the_user_stream_was_down_every_order_is_asked_after_first() {
         assert!(asked.contains(&Action::Lookup { order }), "{asked:?}");
         desk.hear(Event::Reply(ReplyEvent::OrderStatus { order, live: false, matched: Some(Qty::ZERO) }));
     }
-    assert_eq!(desk.core.closed(), None);
+    assert_eq!(desk.core.closed().map(|r| r.as_str()), Some("not_reconciled"), "trades may have been missed");
+    // Neither is listed as open: each is asked after until that is certain, and the trades are read once more.
+    desk.agree(&asked);
+    assert_eq!(desk.core.closed().map(|r| r.as_str()), Some("not_reconciled"));
+    for _ in 0..3 {
+        let asked = desk.idle(1_100);
+        for action in &asked {
+            if let Action::Lookup { order } = *action {
+                desk.hear(Event::Reply(ReplyEvent::OrderStatus { order, live: false, matched: None }));
+            }
+        }
+        let asked = [asked, desk.idle(0)].concat();
+        desk.agree(&asked);
+    }
+    assert_eq!((desk.core.closed(), desk.core.report().orders.canceled), (None, 2));
 }
 
 #[test]
@@ -284,7 +317,9 @@ fn an_order_that_ends_by_the_streams_own_word_needs_no_other() {
     for order in [yes.hash(), no.hash()] {
         desk.hear(Event::User(UserEvent::Order { order, change: OrderChange::Cancelled, matched: None }));
     }
-    desk.idle(100);
+    let asked = desk.idle(100);
+    assert!(!asked.iter().any(|a| matches!(a, Action::Lookup { .. })), "{asked:?}");
+    desk.agree(&asked);
     assert_eq!(desk.core.closed(), None);
 }
 
@@ -303,16 +338,29 @@ fn a_payout_that_nobody_tells_is_asked_for_some_time_after_the_match() {
 }
 
 #[test]
-fn a_fill_that_the_stream_never_told_stops_everything() {
+fn a_fill_that_the_stream_never_told_is_read_among_the_trades() {
     let mut desk = Desk::open();
     let (yes, _) = one_quote_a_side(&mut desk);
     desk.ack(yes.hash());
     desk.hear(Event::User(UserEvent::Down));
     desk.hear(Event::User(UserEvent::Up));
-    let matched = Some(Qty::shares(10));
-    let status = ReplyEvent::OrderStatus { order: yes.hash(), live: true, matched };
-    assert!(desk.hear(Event::Reply(status)).contains(&Action::CancelAll));
-    assert_eq!(desk.core.report().kill_switch, Some("accounts"));
+    let asked = desk.idle(100);
+    let Some(Action::Reconcile { round, trades_since }) =
+        asked.iter().copied().find(|a| matches!(a, Action::Reconcile { .. }))
+    else {
+        panic!("{asked:?}")
+    };
+    assert!(trades_since < Nanos(desk.now), "trades of the time before the cut are read as well");
+    desk.hear(Event::Reply(ReplyEvent::Read(ReadEvent::Begin { round })));
+    desk.trade(1, &yes, Qty::shares(10), TradeStatus::Matched);
+    let (order, matched) = (yes.hash(), Qty::shares(10));
+    let listed = ReadEvent::Order { order, instrument: YES, side: Side::Buy, matched };
+    desk.hear(Event::Reply(ReplyEvent::Read(listed)));
+    let quotes = placed(&desk.hear(Event::Reply(ReplyEvent::Read(ReadEvent::End { round, complete: true }))));
+    assert!(quotes.iter().all(|q| q.intent().instrument == NO), "{quotes:?}");
+    let report = desk.core.report();
+    assert_eq!((report.fills.count, report.markets[0].position[0]), (1, Qty::shares(10)));
+    assert_eq!(report.kill_switch, None);
 }
 
 #[test]
@@ -320,7 +368,10 @@ fn a_resolution_that_cannot_be_read_is_asked_after() {
     let mut desk = Desk::open();
     desk.market(MarketEvent::ResolvedUnclear { market: M });
     assert!(desk.idle(100).contains(&Action::AskMarket { market: M }));
-    desk.hear(Event::Reply(ReplyEvent::Market { market: M, facts: MarketFacts::default() }));
+    desk.hear(Event::Reply(ReplyEvent::Market {
+        market: M,
+        facts: MarketFacts { accepting: true, ..MarketFacts::default() },
+    }));
     assert!(desk.idle(3_000).contains(&Action::AskMarket { market: M }));
     desk.hear(Event::Reply(ReplyEvent::Market {
         market: M,

@@ -15,13 +15,16 @@ pub fn limit_silence(socket: &impl AsRawFd, limit: Duration) -> io::Result<()> {
     set(fd, libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, ms)
 }
 
+/// Makes the closing of a socket a reset instead of an orderly end: what a crashed peer looks like.
+pub fn reset_on_close(socket: &impl AsRawFd) -> io::Result<()> {
+    set(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, libc::linger { l_onoff: 1, l_linger: 0 })
+}
+
 #[allow(unsafe_code)]
-fn set(fd: libc::c_int, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
+fn set<T: Copy>(fd: libc::c_int, level: libc::c_int, name: libc::c_int, value: T) -> io::Result<()> {
     // SAFETY: the pointer is to a live local of exactly the length given, and setsockopt only reads it. A stale `fd` is
     // impossible: the caller borrows the socket that owns it.
-    let rc = unsafe {
-        libc::setsockopt(fd, level, name, (&raw const value).cast(), size_of::<libc::c_int>() as libc::socklen_t)
-    };
+    let rc = unsafe { libc::setsockopt(fd, level, name, (&raw const value).cast(), size_of::<T>() as libc::socklen_t) };
     if rc == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 

@@ -305,6 +305,8 @@ pub enum OrderChange {
     Delayed,
     /// It is gone. Trades matched before may still arrive.
     Cancelled,
+    /// It is gone because its time ran out.
+    Expired,
     /// The venue refused it after accepting it.
     Invalid,
     /// A status we do not know: the order is to be looked up.

@@ -97,6 +97,9 @@ pub enum StrategyId {
 }
 
 impl StrategyId {
+    /// Every strategy.
+    pub const ALL: [Self; 2] = [Self::Pair, Self::Manual];
+
     /// Lower-case label for metrics and reports.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -136,11 +139,14 @@ pub struct Intent {
     pub strategy: StrategyId,
     /// Why.
     pub purpose: Purpose,
+    /// Which of the strategy's intents in this market it is. With market and strategy it is the intent's key: whatever
+    /// times out, one key is one order.
+    pub epoch: u32,
 }
 
 /// Where an order is in its life, as far as we know.
 ///
-/// The transitions are one table: `engine::orders`.
+/// The transitions are one table: `engine::life`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum OrderState {
     /// Approved; not yet known to have left.
@@ -151,23 +157,66 @@ pub enum OrderState {
     Live,
     /// Held by the sports delay; cannot be cancelled.
     Delayed,
+    /// Rests at the venue, filled in part.
+    PartiallyFilled,
     /// A cancel was sent.
     CancelPending,
     /// Bytes left and no clean answer came: holds exposure until resolved.
     Unknown,
     /// Filled whole (but for dust).
-    Filled,
+    Matched,
     /// Gone by cancellation, ours or the venue's.
     Cancelled,
+    /// Gone because its time ran out.
+    Expired,
     /// Refused by the venue.
     Rejected,
-    /// No byte of it left.
-    NeverSent,
+    /// It never reached the venue.
+    Failed,
 }
 
 impl OrderState {
+    /// Every state, in the order of the table's rows.
+    pub const ALL: [Self; 12] = [
+        Self::Created,
+        Self::Sent,
+        Self::Live,
+        Self::Delayed,
+        Self::PartiallyFilled,
+        Self::CancelPending,
+        Self::Unknown,
+        Self::Matched,
+        Self::Cancelled,
+        Self::Expired,
+        Self::Rejected,
+        Self::Failed,
+    ];
+
     /// True when nothing more can fill, save for late trades of what was matched before.
     pub const fn is_terminal(self) -> bool {
-        matches!(self, Self::Filled | Self::Cancelled | Self::Rejected | Self::NeverSent)
+        matches!(self, Self::Matched | Self::Cancelled | Self::Expired | Self::Rejected | Self::Failed)
+    }
+
+    /// True while it rests, as far as we know, and nothing is under way with it.
+    pub const fn is_resting(self) -> bool {
+        matches!(self, Self::Live | Self::PartiallyFilled)
+    }
+
+    /// Snake-case name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Sent => "sent",
+            Self::Live => "live",
+            Self::Delayed => "delayed",
+            Self::PartiallyFilled => "partially_filled",
+            Self::CancelPending => "cancel_pending",
+            Self::Unknown => "unknown",
+            Self::Matched => "matched",
+            Self::Cancelled => "cancelled",
+            Self::Expired => "expired",
+            Self::Rejected => "rejected",
+            Self::Failed => "failed",
+        }
     }
 }

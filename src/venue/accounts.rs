@@ -125,6 +125,36 @@ impl Account {
         self.holding_mut(i).balance -= qty;
     }
 
+    /// Takes a purchase back: the shares go, their cost comes. `landed`: they had been on chain.
+    pub fn unbuy(&mut self, i: InstrumentIx, qty: Qty, cost: Usdc, landed: bool) {
+        self.cash += cost;
+        self.spent -= cost;
+        let h = self.holding_mut(i);
+        h.balance -= qty;
+        if !landed {
+            h.unsettled = h.unsettled.saturating_sub(qty);
+        }
+    }
+
+    /// Takes a sale back: the shares come, their proceeds go.
+    pub fn unsell(&mut self, i: InstrumentIx, qty: Qty, proceeds: Usdc) {
+        self.cash -= proceeds;
+        self.received -= proceeds;
+        self.holding_mut(i).balance += qty;
+    }
+
+    /// Gets a taker fee back.
+    pub fn refund_fee(&mut self, fee: Usdc) {
+        self.cash += fee;
+        self.fees -= fee;
+    }
+
+    /// A deposit from outside.
+    pub fn deposit(&mut self, cash: Usdc) {
+        self.cash += cash;
+        self.deposits += cash;
+    }
+
     /// Pays a taker fee.
     pub fn pay_fee(&mut self, fee: Usdc) {
         self.cash -= fee;

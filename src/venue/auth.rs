@@ -96,6 +96,21 @@ impl Keys {
         found
     }
 
+    /// Whose key it is.
+    pub fn owner(&self, key: &str) -> Option<Address> {
+        self.by_key.get(key).map(|c| c.owner)
+    }
+
+    /// The credentials of a key.
+    pub fn credentials(&self, key: &str) -> Option<&Credentials> {
+        self.by_key.get(key)
+    }
+
+    /// A key as it is kept.
+    pub fn known(&self, key: &str) -> Option<Arc<str>> {
+        self.by_key.get(key).map(|c| c.key.clone())
+    }
+
     /// Ends a key.
     pub fn delete(&mut self, key: &str) {
         self.by_key.remove(key);

@@ -9,12 +9,18 @@ use std::{
 use mio::net::TcpStream;
 use rustls::{ServerConfig, ServerConnection};
 use tungstenite::{
-    Error, Message, Utf8Bytes,
-    protocol::{Role, WebSocketConfig, WebSocketContext},
+    Bytes, Error, Message, Utf8Bytes,
+    protocol::{
+        CloseFrame, Role, WebSocketConfig, WebSocketContext,
+        frame::{
+            Frame,
+            coding::{CloseCode, Data, OpCode},
+        },
+    },
 };
 
-use super::{http, stream::Channel};
-use crate::types::Nanos;
+use super::{http, stream::Channel, verdict::Cut};
+use crate::{sys::net::reset_on_close, types::Nanos};
 
 /// Most bytes that may wait for a slow reader; then the connection is cut.
 pub const OUT_MAX: usize = 8 << 20;
@@ -58,6 +64,22 @@ impl Write for Pipe {
     }
 }
 
+/// A socket that takes at most so many bytes at a time; without Nagle each write is a segment.
+struct Narrow<'a, W> {
+    stream: &'a mut W,
+    most: usize,
+}
+
+impl<W: Write> Write for Narrow<'_, W> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.stream.write(&buf[..buf.len().min(self.most)])
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
 struct Socket {
     context: WebSocketContext,
     pipe: Pipe,
@@ -74,6 +96,16 @@ pub struct Conn {
     pub input: Vec<u8>,
     /// Closed as soon as everything is written.
     pub closing: bool,
+    /// An answer is due: no further request is read.
+    pub held: bool,
+    /// Which socket of its channel it is, from 1.
+    pub number: u32,
+    /// One byte a segment.
+    pub one_byte: bool,
+    /// No frame is told before this, because an earlier one is not.
+    pub backlog: Option<Nanos>,
+    /// Frames held back: how many are to pass first, a number, the text.
+    pub held_back: Vec<(u32, u64, Utf8Bytes)>,
     tls: Option<Box<ServerConnection>>,
     out: Vec<u8>,
     sent: usize,
@@ -90,6 +122,11 @@ impl Conn {
             born,
             input: Vec::new(),
             closing: false,
+            held: false,
+            number: 0,
+            one_byte: false,
+            backlog: None,
+            held_back: Vec::new(),
             tls,
             out: Vec::new(),
             sent: 0,
@@ -177,10 +214,61 @@ impl Conn {
         self.closing |= sent.is_err();
     }
 
+    /// Queues a text message in so many frames, with a ping between them.
+    pub fn send_pieces(&mut self, text: Utf8Bytes, pieces: Option<usize>) {
+        let Some(pieces) = pieces.filter(|n| *n > 1 && text.len() > 1) else { return self.send_text(text) };
+        let Some(socket) = self.socket.as_mut() else { return };
+        let bytes: Bytes = text.into();
+        let size = bytes.len().div_ceil(pieces);
+        let parts = bytes.len().div_ceil(size);
+        let mut sent = Ok(());
+        for n in 0..parts {
+            let kind = OpCode::Data(if n == 0 { Data::Text } else { Data::Continue });
+            let part = bytes.slice(n * size..bytes.len().min((n + 1) * size));
+            let frame = Message::Frame(Frame::message(part, kind, n + 1 == parts));
+            sent = sent.and_then(|()| socket.context.write(&mut socket.pipe, frame));
+            if n == 0 {
+                sent = sent.and_then(|()| socket.context.write(&mut socket.pipe, Message::Ping(Bytes::new())));
+            }
+        }
+        sent = sent.and_then(|()| socket.context.flush(&mut socket.pipe));
+        self.out.append(&mut socket.pipe.output);
+        self.closing |= sent.is_err();
+    }
+
+    /// Cuts a WebSocket.
+    pub fn cut(&mut self, how: Cut) {
+        let close = |code: u16| CloseFrame { code: CloseCode::from(code), reason: Utf8Bytes::default() };
+        match how {
+            Cut::Clean => self.close_with(Some(close(1_000))),
+            Cut::Internal => self.close_with(Some(close(1_011))),
+            Cut::Abrupt => self.closing = true,
+            Cut::MidFrame => {
+                // A text frame of 1024 bytes of which few come.
+                self.out.extend_from_slice(&[0x81, 0x7e, 4, 0]);
+                self.out.extend_from_slice(b"[{\"event_type\":\"book\",\"mar");
+                self.reset();
+            }
+            // The others are no cuts.
+            Cut::Reset | Cut::Matched | Cut::Mined => self.reset(),
+        }
+    }
+
+    /// Closes with a reset once everything queued is written.
+    pub fn reset(&mut self) {
+        let _ = reset_on_close(&self.stream);
+        self.farewell = true;
+        self.closing = true;
+    }
+
     /// Queues the end of a WebSocket.
     pub fn send_close(&mut self) {
+        self.close_with(None);
+    }
+
+    fn close_with(&mut self, frame: Option<CloseFrame>) {
         if let Some(socket) = self.socket.as_mut() {
-            let _ = socket.context.close(&mut socket.pipe, None);
+            let _ = socket.context.close(&mut socket.pipe, frame);
             let _ = socket.context.flush(&mut socket.pipe);
             self.out.append(&mut socket.pipe.output);
         }
@@ -209,9 +297,10 @@ impl Conn {
     }
 
     fn write_out(&mut self) -> io::Result<()> {
+        let mut stream = Narrow { stream: &mut self.stream, most: if self.one_byte { 1 } else { usize::MAX } };
         let Some(tls) = &mut self.tls else {
             while self.sent < self.out.len() {
-                match self.stream.write(&self.out[self.sent..])? {
+                match stream.write(&self.out[self.sent..])? {
                     0 => return Err(io::ErrorKind::WriteZero.into()),
                     n => self.sent += n,
                 }
@@ -220,7 +309,7 @@ impl Conn {
         };
         loop {
             while tls.wants_write() {
-                tls.write_tls(&mut self.stream)?;
+                tls.write_tls(&mut stream)?;
             }
             if tls.is_handshaking() {
                 return Ok(());
@@ -241,5 +330,30 @@ impl Conn {
     /// True when it is to be dropped now.
     pub fn is_over(&self) -> bool {
         self.closing && self.waiting() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_narrow_socket_takes_one_byte_at_a_time() {
+        struct Counted(Vec<usize>);
+        impl Write for Counted {
+            fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+                self.0.push(buf.len());
+                Ok(buf.len())
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        for (most, wanted) in [(1, vec![1; 5]), (usize::MAX, vec![5])] {
+            let mut under = Counted(Vec::new());
+            Narrow { stream: &mut under, most }.write_all(b"bytes").unwrap();
+            assert_eq!(under.0, wanted);
+        }
     }
 }

@@ -15,7 +15,7 @@ use std::{
 use super::{
     accounts::{Account, AccountIx},
     book::{Book, Shown, ladder_price, ladder_side},
-    notes::{Note, OrderEvent, OrderNote, Snapshot, Trade},
+    notes::{Fate, Note, OrderEvent, OrderNote, Snapshot, Trade},
     rules::{self, NewOrder, Order, Phase, Refusal},
     settle::Timer,
 };
@@ -97,6 +97,9 @@ pub struct Exchange {
     pub(super) accounts: Vec<Account>,
     pub(super) orders: HashMap<OrderHash, Order>,
     pub(super) trades: BTreeMap<u64, Arc<Trade>>,
+    pub(super) fates: HashMap<u64, Fate>,
+    /// Trades that were to fail and settled, because what they moved had moved on.
+    pub fates_refused: u64,
     pub(super) timers: BinaryHeap<Reverse<(Nanos, u64, Timer)>>,
     pub(super) notes: Vec<Note>,
     flushed: usize,
@@ -134,6 +137,8 @@ impl Exchange {
             accounts: Vec::new(),
             orders: HashMap::new(),
             trades: BTreeMap::new(),
+            fates: HashMap::new(),
+            fates_refused: 0,
             timers: BinaryHeap::new(),
             notes: Vec::new(),
             flushed: 0,
@@ -170,6 +175,11 @@ impl Exchange {
     /// An account.
     pub fn account(&self, a: AccountIx) -> &Account {
         &self.accounts[a.ix()]
+    }
+
+    /// Every account.
+    pub fn accounts(&self) -> &[Account] {
+        &self.accounts
     }
 
     /// An order that came from outside, alive or not; a trader's while it lives.

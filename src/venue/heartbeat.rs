@@ -48,6 +48,20 @@ impl Heartbeats {
         self.next_scan.get_or_insert(now.plus(SCAN_NS));
     }
 
+    /// Another process with the same key has sent a heartbeat: the id that is expected is one that nobody here knows.
+    pub fn disturb(&mut self, key: &Arc<str>, now: Nanos) {
+        let count = self.chains.get(key).map_or(0, |c| c.count) + 1;
+        let expected = super::auth::uuid(&keccak(&[b"another process", key.as_bytes(), &count.to_be_bytes()]));
+        let last = self.chains.get(key).map_or(now, |c| c.last);
+        self.chains.insert(key.clone(), Chain { expected, last, count });
+        self.next_scan.get_or_insert(now.plus(SCAN_NS));
+    }
+
+    /// Every key that is armed.
+    pub fn armed(&self) -> Vec<Arc<str>> {
+        self.chains.keys().cloned().collect()
+    }
+
     /// When to look next.
     pub fn next_scan(&self) -> Option<Nanos> {
         self.next_scan

@@ -4,7 +4,10 @@
 //! Wall time rules settlement, heartbeats and expiry. Scenario time is wall time since the beginning × speed and rules
 //! the scenario and, through the exchange, the sports delay.
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    sync::Arc,
+};
 
 use serde_json::Value;
 
@@ -12,8 +15,12 @@ use super::{
     accounts::{Account, AccountIx},
     auth::Keys,
     exchange::Exchange,
+    faults::{Facts, Fault, Kind, ModeName, What},
     heartbeat::Heartbeats,
-    notes::{Note, Snapshot},
+    limits::Buckets,
+    misbehave::Armed,
+    modes::{Mode, POST_ONLY_AFTER_RESTART_MS},
+    notes::{Fate, Note, Snapshot, Trade, TradeStatus},
     recorded::Recorded,
     relayer::Relayer,
     rules::NewOrder,
@@ -24,7 +31,8 @@ use crate::{
     scenario::{Books, Command, OrderTag, Scenario, SimTime, Size, Trader},
     types::{
         Address, ConditionId, InstrumentIx, MarketIx, Nanos, OrderHash, Price, Qty, Side, TickSize, TokenId, Usdc,
-        event::BookSide, market::SignatureType,
+        event::{BookSide, Payout},
+        market::SignatureType,
     },
 };
 
@@ -61,6 +69,24 @@ pub struct Host {
     pub heartbeats: Heartbeats,
     /// Wallet transactions.
     pub relayer: Relayer,
+    /// What is accepted.
+    pub mode: Mode,
+    /// Per-signer limits.
+    pub buckets: Buckets,
+    /// Headers that the answer under way gets.
+    pub told: Vec<(&'static str, String)>,
+    /// The first so many cancels of the request under way go through; the others get these words.
+    pub cancel_cap: Option<(usize, String)>,
+    /// Accounts as `/balance-allowance` shows them, where it lags.
+    pub stale_balances: Option<Vec<Account>>,
+    /// Accounts as the Data API shows them, where it lags.
+    pub stale_data: Option<Vec<Account>>,
+    /// Decided markets that say that they accept orders.
+    pub pretend_open: BTreeSet<MarketIx>,
+    /// The faults in force.
+    pub armed: Arc<Armed>,
+    /// Markets whose resolution is not told.
+    silenced: BTreeSet<MarketIx>,
     /// 137, or 80002.
     pub chain_id: u64,
     /// Account of each funder.
@@ -109,6 +135,15 @@ impl Host {
             keys: Keys::default(),
             heartbeats: Heartbeats::default(),
             relayer: Relayer::default(),
+            mode: Mode::Normal,
+            buckets: Buckets::default(),
+            told: Vec::new(),
+            cancel_cap: None,
+            stale_balances: None,
+            stale_data: None,
+            pretend_open: BTreeSet::new(),
+            armed: Arc::default(),
+            silenced: BTreeSet::new(),
             chain_id,
             funders,
             tokens,
@@ -203,11 +238,16 @@ impl Host {
 
     /// Does everything that is due. Call it before anything else at `now`.
     pub fn advance(&mut self, now: Nanos) {
+        if self.armed.any() {
+            // Step by step, so that a trade's fate is known before its first status change, however late we are.
+            while let Some(at) = self.exchange.next_timer().filter(|at| *at <= now) {
+                self.exchange.advance(at);
+                self.drain(now);
+            }
+        }
         self.exchange.advance(now);
         for key in self.heartbeats.scan(now) {
-            for id in self.exchange.open_orders(|o| o.new.owner == key) {
-                self.exchange.cancel(&id, &key, now);
-            }
+            self.cancel_key(&key, now);
         }
         self.relayer.advance(&mut self.exchange, now);
         self.drain(now);
@@ -246,8 +286,185 @@ impl Host {
                 Note::Levels { market, .. } if self.recorded.speaks_for(market) => {}
                 Note::Book(Snapshot { instrument, .. }) | Note::LastTrade { instrument, .. }
                     if self.recorded.speaks_for(instrument.market()) => {}
-                other => self.out.push_back(Out::Note(other)),
+                Note::Resolved(market, _) if self.silenced.contains(&market) => {}
+                other => {
+                    if let Note::Trade(trade) = &other
+                        && trade.status == TradeStatus::Matched
+                        && self.armed.any()
+                    {
+                        self.decide_fate(&trade.clone(), now);
+                    }
+                    self.out.push_back(Out::Note(other));
+                }
             }
+        }
+    }
+
+    /// Asks the faults about a trade that has just matched. Trades among the scenario's traders alone are left alone.
+    fn decide_fate(&mut self, trade: &Trade, now: Nanos) {
+        let owners = trade.makers.iter().map(|f| &f.owner).chain([&trade.owner]);
+        let mut names: Vec<_> =
+            owners.filter(|o| ***o != *super::TRADERS_KEY).flat_map(|o| self.names_of_key(o)).collect();
+        if names.is_empty() {
+            return;
+        }
+        names.extend(self.names_of_market(trade.instrument.market()));
+        let facts = Facts { names: &names, ..Facts::default() };
+        let Some(fault) = self.armed.lock().on_trade(&facts, now) else { return };
+        let fails = |ahead| Fate::Fails {
+            mined: fault.kind == Some(Kind::Mined),
+            retrying: fault.retrying.unwrap_or(false),
+            ahead,
+        };
+        let fate = match fault.what {
+            What::TradeStuck => Fate::Stuck,
+            What::WinnersFailed => {
+                let wanted = fault.account.as_deref().unwrap_or_default().to_lowercase();
+                let own = |(a, owner): (AccountIx, &Arc<str>)| {
+                    let mut names = self.names_of_key(owner);
+                    names.push(self.exchange.account(a).funder.to_string().to_lowercase());
+                    names.contains(&wanted).then_some(a)
+                };
+                let parties = trade.makers.iter().map(|f| (f.account, &f.owner)).chain([(trade.account, &trade.owner)]);
+                match parties.filter_map(own).next() {
+                    Some(account) => fails(Some(account)),
+                    None => return,
+                }
+            }
+            _ => fails(None),
+        };
+        self.exchange.set_fate(trade.number, fate);
+    }
+
+    /// Every name by which a fault may mean an API key: itself, its owner, the owner's funders. In lower case.
+    pub fn names_of_key(&self, key: &str) -> Vec<String> {
+        let Some(owner) = self.keys.owner(key) else { return Vec::new() };
+        let own = |a: &&AccountIx| self.exchange.account(**a).owner == owner;
+        let funders = self.funders.values().filter(own).map(|a| self.exchange.account(*a).funder);
+        let mut names: Vec<_> = funders.map(|f| f.to_string().to_lowercase()).collect();
+        names.extend([key.to_lowercase(), owner.to_string().to_lowercase()]);
+        names
+    }
+
+    /// The names of a market: slug and condition id.
+    pub fn names_of_market(&self, m: MarketIx) -> [String; 2] {
+        let spec = &self.exchange.market(m).spec;
+        [spec.slug.to_lowercase(), spec.condition.to_string().to_lowercase()]
+    }
+
+    /// The markets that a fault means: the one that it names, or all.
+    fn meant(&self, fault: &Fault) -> Vec<MarketIx> {
+        let wanted = fault.market.as_ref().map(|m| m.to_lowercase());
+        (0..self.exchange.markets().len())
+            .map(|m| MarketIx(m as u16))
+            .filter(|m| wanted.as_ref().is_none_or(|w| self.names_of_market(*m).contains(w)))
+            .collect()
+    }
+
+    /// Carries out a fault that is done once, and says how much it touched.
+    pub fn act(&mut self, fault: &Fault, now: Nanos) -> u64 {
+        let after = |ms: Option<u64>| ms.map(|ms| now.plus(ms.saturating_mul(1_000_000)));
+        let markets = self.meant(fault);
+        match fault.what {
+            What::Mode => {
+                let until = after(fault.ms);
+                self.mode = match fault.mode.unwrap_or(ModeName::Normal) {
+                    ModeName::Normal => Mode::Normal,
+                    ModeName::PostOnly => Mode::PostOnly(until),
+                    ModeName::CancelOnly => Mode::CancelOnly(until),
+                    ModeName::Disabled => Mode::Disabled(until),
+                    // The end of a restart opens the post-only window; without an end there is none.
+                    ModeName::Restarting => Mode::Restarting(until.map(|u| (u, u))),
+                };
+                return 1;
+            }
+            What::Restart => {
+                let post_only = fault.post_only_ms.unwrap_or(POST_ONLY_AFTER_RESTART_MS).saturating_mul(1_000_000);
+                self.mode = Mode::Restarting(after(fault.ms).map(|up| (up, up.plus(post_only))));
+                return 1;
+            }
+            What::HeartbeatExpiry => {
+                let wanted = fault.account.as_ref().map(|a| a.to_lowercase());
+                let armed = self.heartbeats.armed().into_iter();
+                let keys = armed.filter(|k| wanted.as_ref().is_none_or(|w| self.names_of_key(k).contains(w)));
+                let keys: Vec<_> = keys.collect();
+                keys.iter().for_each(|key| self.cancel_key(key, now));
+                return keys.len() as u64;
+            }
+            What::TickSize => {
+                let tick = fault.tick.as_deref().and_then(|t| TickSize::parse(t.as_bytes()));
+                markets.iter().zip(tick.iter().cycle()).for_each(|(m, t)| self.exchange.set_tick(*m, *t));
+            }
+            What::BookClear => markets.iter().for_each(|m| self.exchange.clear_book(*m, now)),
+            What::StartMoved => {
+                let by = fault.n.unwrap_or(0).saturating_mul(1_000_000_000);
+                for m in &markets {
+                    let start = self.exchange.market(*m).spec.game_start.unwrap_or(now);
+                    self.exchange.move_game_start(*m, Some(Nanos(start.0.saturating_add_signed(by))));
+                }
+            }
+            What::Resolve => {
+                for m in &markets {
+                    if fault.silent.unwrap_or(false) {
+                        self.silenced.insert(*m);
+                    }
+                    let payout = fault.payout.map_or(Payout::Half, Payout::from);
+                    self.exchange.resolve(*m, payout, now);
+                }
+            }
+            _ => {}
+        }
+        markets.len() as u64
+    }
+
+    /// Follows the faults that last: what lags, and what pretends.
+    pub fn follow_states(&mut self, now: Nanos) {
+        let armed = self.armed.clone();
+        let faults = armed.lock();
+        let all: Vec<_> = self.exchange.accounts().to_vec();
+        let freeze = |kept: &mut Option<Vec<Account>>, what| match faults.lasts(what, &[], now) {
+            true if kept.is_none() => *kept = Some(all.clone()),
+            true => {}
+            false => *kept = None,
+        };
+        freeze(&mut self.stale_balances, What::BalanceStale);
+        freeze(&mut self.stale_data, What::DataStale);
+        self.pretend_open = (0..self.exchange.markets().len())
+            .map(|m| MarketIx(m as u16))
+            .filter(|m| faults.lasts(What::AcceptingStays, &self.names_of_market(*m), now))
+            .collect();
+    }
+
+    /// Everything that a cleared fault may have left behind.
+    pub fn behave(&mut self) {
+        self.mode = Mode::Normal;
+        (self.stale_balances, self.stale_data) = (None, None);
+        self.pretend_open.clear();
+    }
+
+    /// The mode now.
+    pub fn mode(&self, now: Nanos) -> Mode {
+        self.mode.at(now)
+    }
+
+    /// An account as `/balance-allowance` shows it.
+    pub fn shown_balance(&self, a: AccountIx) -> &Account {
+        self.stale_balances.as_ref().and_then(|s| s.get(a.ix())).unwrap_or_else(|| self.exchange.account(a))
+    }
+
+    /// An account as the Data API shows it.
+    pub fn shown_data(&self, a: AccountIx) -> &Account {
+        self.stale_data.as_ref().and_then(|s| s.get(a.ix())).unwrap_or_else(|| self.exchange.account(a))
+    }
+
+    /// True while a market says that it takes orders.
+    pub fn accepts(&self, m: MarketIx) -> bool {
+        self.exchange.market(m).resolved.is_none() || self.pretend_open.contains(&m)
+    }
+
+    fn cancel_key(&mut self, key: &str, now: Nanos) {
+        for id in self.exchange.open_orders(|o| *o.new.owner == *key) {
+            self.exchange.cancel(&id, key, now);
         }
     }
 
@@ -371,5 +588,78 @@ impl Books for View<'_> {
 
     fn cash(&self, trader: Trader) -> Usdc {
         self.account(trader).map_or(Usdc::ZERO, Account::free_cash)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        scenario::{Filled, Setup},
+        types::{
+            MarketSpec, TimeInForce,
+            fees::FeeSchedule,
+            market::{Exchange as Contract, MarketKind},
+        },
+        venue::wallets,
+    };
+
+    struct Quiet;
+
+    impl Scenario for Quiet {
+        fn setup(&self) -> Setup {
+            let market = MarketSpec {
+                condition: ConditionId([1; 32]),
+                slug: "m".into(),
+                tokens: [TokenId([1; 32]), TokenId([2; 32])],
+                outcomes: ["A".into(), "B".into()],
+                exchange: Contract::V2,
+                tick: TickSize::Cent,
+                min_size: Qty::shares(5),
+                fee: FeeSchedule { rate_ppm: 0 },
+                hold_ms: 100,
+                clear_on_start: false,
+                game_start: None,
+                kind: MarketKind::Series,
+            };
+            Setup { title: "test".into(), markets: vec![market], traders: Vec::new() }
+        }
+
+        fn next_at(&self) -> Option<SimTime> {
+            None
+        }
+
+        fn step(&mut self, _: SimTime, _: &dyn Books, _: &mut Vec<Command>) {}
+
+        fn filled(&mut self, _: SimTime, _: Filled) {}
+    }
+
+    #[test]
+    fn a_trade_meets_its_fate_however_late_the_venue_looks() {
+        let listed = wallets::development(Usdc::dollars(100));
+        let mut host = Host::new(Box::new(Quiet), &listed, 137, 1, 1.0);
+        host.armed = Arc::new(Armed::new(1, vec![Fault::new(What::TradeStuck)]).unwrap());
+        let owner = host.keys.create(listed[0].owner, 0).map(|c| c.key.clone()).unwrap();
+        let now = Nanos(1_790_000_000_000_000_000);
+        let account = host.funder(&listed[0].funder).unwrap();
+        for (n, instrument) in [InstrumentIx(0), InstrumentIx(1)].into_iter().enumerate() {
+            let new = NewOrder {
+                id: OrderHash([n as u8 + 1; 32]),
+                account,
+                owner: owner.clone(),
+                tag: None,
+                instrument,
+                side: Side::Buy,
+                maker_amount: 5_000_000,
+                taker_amount: 10_000_000,
+                tif: TimeInForce::Gtc,
+                post_only: false,
+            };
+            host.exchange.submit(new, now).unwrap();
+        }
+        // The hold ends, the trade is made and its settlement is due, all before the venue looks again.
+        host.advance(now.plus(60_000_000_000));
+        let trades: Vec<_> = host.exchange.trades().map(|t| t.status).collect();
+        assert_eq!(trades, [TradeStatus::Matched]);
     }
 }

@@ -111,6 +111,15 @@ fn decoded(text: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
+/// A body that is not JSON of ours.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Raw {
+    /// `Content-Type`.
+    pub mime: String,
+    /// As it is.
+    pub body: Vec<u8>,
+}
+
 /// An answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Response {
@@ -118,38 +127,65 @@ pub struct Response {
     pub status: u16,
     /// JSON.
     pub body: Value,
+    /// Further headers.
+    pub headers: Vec<(&'static str, String)>,
+    /// Sent in place of the JSON.
+    pub raw: Option<Raw>,
 }
 
 impl Response {
     /// 200.
     pub fn ok(body: Value) -> Self {
-        Self { status: 200, body }
+        Self::json(200, body)
+    }
+
+    /// Any status with a JSON body.
+    pub fn json(status: u16, body: Value) -> Self {
+        Self { status, body, headers: Vec::new(), raw: None }
     }
 
     /// `{"error": text}`.
     pub fn error(status: u16, text: impl ToString) -> Self {
-        Self { status, body: serde_json::json!({"error": text.to_string()}) }
+        Self::json(status, serde_json::json!({"error": text.to_string()}))
+    }
+
+    /// With a `Retry-After`, if there is one.
+    pub fn retry_after(mut self, value: Option<String>) -> Self {
+        self.headers.extend(value.map(|v| ("Retry-After", v)));
+        self
     }
 
     /// Writes it.
     pub fn write(&self, keep_alive: bool, out: &mut Vec<u8>) {
-        let body = self.body.to_string();
+        let (mime, body) = match &self.raw {
+            Some(raw) => (raw.mime.as_str(), std::borrow::Cow::Borrowed(raw.body.as_slice())),
+            None => ("application/json", std::borrow::Cow::Owned(self.body.to_string().into_bytes())),
+        };
         let reason = match self.status {
             200 => "OK",
             400 => "Bad Request",
             401 => "Unauthorized",
+            403 => "Forbidden",
             404 => "Not Found",
             405 => "Method Not Allowed",
+            425 => "Too Early",
+            429 => "Too Many Requests",
+            500 => "Internal Server Error",
+            503 => "Service Unavailable",
             _ => "Error",
         };
         let connection = if keep_alive { "keep-alive" } else { "close" };
         let head = format!(
-            "HTTP/1.1 {} {reason}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: {connection}\r\n\r\n",
+            "HTTP/1.1 {} {reason}\r\nContent-Type: {mime}\r\nContent-Length: {}\r\nConnection: {connection}\r\n",
             self.status,
             body.len()
         );
         out.extend_from_slice(head.as_bytes());
-        out.extend_from_slice(body.as_bytes());
+        for (name, value) in &self.headers {
+            out.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+        }
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(&body);
     }
 }
 

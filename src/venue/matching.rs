@@ -184,6 +184,7 @@ impl Exchange {
             matched_at: now,
             updated_at: now,
             hash: self.trade_hash(number),
+            landed: false,
             makers,
         });
         let mut levels: Vec<(Price, Qty)> = Vec::new();

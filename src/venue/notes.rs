@@ -132,8 +132,12 @@ pub enum TradeStatus {
     Matched,
     /// In a block.
     Mined,
+    /// Sent again after a failure.
+    Retrying,
     /// Final.
     Confirmed,
+    /// Final: nothing of it happened.
+    Failed,
 }
 
 impl TradeStatus {
@@ -142,9 +146,27 @@ impl TradeStatus {
         match self {
             Self::Matched => "MATCHED",
             Self::Mined => "MINED",
+            Self::Retrying => "RETRYING",
             Self::Confirmed => "CONFIRMED",
+            Self::Failed => "FAILED",
         }
     }
+}
+
+/// What is to become of a trade other than to settle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It stays MATCHED for ever.
+    Stuck,
+    /// It fails.
+    Fails {
+        /// After MINED instead of after MATCHED.
+        mined: bool,
+        /// RETRYING is told first.
+        retrying: bool,
+        /// Only if this account is ahead on it when it would settle.
+        ahead: Option<AccountIx>,
+    },
 }
 
 /// One maker's part of a trade.
@@ -202,4 +224,6 @@ pub struct Trade {
     pub updated_at: Nanos,
     /// Transaction; told once mined.
     pub hash: [u8; 32],
+    /// True once its shares have been on chain.
+    pub landed: bool,
 }

@@ -13,7 +13,11 @@ use super::{
     host::Host,
     http::{Request, Response},
     intake,
+    limits::Bucket,
+    modes::Closed,
+    positions,
     rules::{BATCH_MAX, Order, Refusal},
+    verdict,
     verify::checksummed,
     views,
 };
@@ -33,10 +37,12 @@ const END_CURSOR: &str = "LTE=";
 
 /// Answers a request.
 pub fn respond(host: &mut Host, r: &Request, now: Nanos) -> Response {
-    match route(host, r, now) {
+    let mut response = match route(host, r, now) {
         Ok(body) => Response::ok(body),
         Err(refused) => refused,
-    }
+    };
+    response.headers.append(&mut host.told);
+    response
 }
 
 type Answer = Result<Value, Response>;
@@ -130,6 +136,8 @@ fn route(host: &mut Host, r: &Request, now: Nanos) -> Answer {
         ("POST", ["order"]) => {
             let who = l2(host, r, now)?;
             let sent = body(r)?;
+            limited(host, &who, Bucket::Orders, 1, now)?;
+            admitted(host, std::slice::from_ref(&sent), now)?;
             place(host, &sent, &who, now).map_err(|refusal| Response::error(400, refusal))
         }
         ("POST", ["orders"]) => {
@@ -140,6 +148,7 @@ fn route(host: &mut Host, r: &Request, now: Nanos) -> Answer {
             let who = l2(host, r, now)?;
             let sent = body(r)?;
             let id = sent["orderID"].as_str().ok_or_else(payload)?;
+            cancels(host, &who, 1, now)?;
             Ok(cancel(host, [id.to_owned()], &who, now))
         }
         ("DELETE", ["orders"]) => {
@@ -150,7 +159,9 @@ fn route(host: &mut Host, r: &Request, now: Nanos) -> Answer {
                 return Err(Response::error(400, format!("Too many orders in payload, max allowed: {CANCELS_MAX}")));
             }
             let ids: Option<Vec<_>> = ids.iter().map(|v| v.as_str().map(str::to_owned)).collect();
-            Ok(cancel(host, ids.ok_or_else(payload)?, &who, now))
+            let ids = ids.ok_or_else(payload)?;
+            cancels(host, &who, ids.len(), now)?;
+            Ok(cancel(host, ids, &who, now))
         }
         ("DELETE", ["cancel-all"]) => {
             let who = l2(host, r, now)?;
@@ -191,6 +202,9 @@ fn route(host: &mut Host, r: &Request, now: Nanos) -> Answer {
             let who = l2(host, r, now)?;
             trades(host, r, &who)
         }
+        ("GET", ["positions"]) => positions::v1(host, r).map_err(|(status, text)| Response::error(status, text)),
+        ("GET", ["v2", "positions"]) => positions::v2(host, r).map_err(|(status, text)| Response::error(status, text)),
+        ("GET", ["api", "geoblock"]) => Ok(verdict::geoblock(false)),
         ("GET", ["balance-allowance"]) => {
             let who = l2(host, r, now)?;
             balance(host, r, &who)
@@ -202,10 +216,9 @@ fn route(host: &mut Host, r: &Request, now: Nanos) -> Answer {
             let id = sent["heartbeat_id"].as_str().unwrap_or_default();
             match host.heartbeats.beat(&who.key, id, now) {
                 Ok(next) => Ok(json!({"heartbeat_id": next})),
-                Err(expected) => Err(Response {
-                    status: 400,
-                    body: json!({"error_msg": "Invalid Heartbeat ID", "heartbeat_id": expected}),
-                }),
+                Err(expected) => {
+                    Err(Response::json(400, json!({"error_msg": "Invalid Heartbeat ID", "heartbeat_id": expected})))
+                }
             }
         }
         ("POST", ["heartbeats"]) => {
@@ -338,6 +351,8 @@ fn place_all(host: &mut Host, sent: &Value, who: &Credentials, now: Nanos) -> An
     if legs.is_empty() {
         return Err(payload());
     }
+    limited(host, who, Bucket::Orders, legs.len() as u64, now)?;
+    admitted(host, legs, now)?;
     let mut answers = Vec::with_capacity(legs.len());
     for leg in legs {
         answers.push(place(host, leg, who, now).unwrap_or_else(|refusal| {
@@ -350,9 +365,50 @@ fn place_all(host: &mut Host, sent: &Value, who: &Credentials, now: Nanos) -> An
     Ok(Value::Array(answers))
 }
 
+/// Takes a request's cost from its signer's bucket, and tells the state of it in headers.
+/// Source: docs/PROTOCOL.md "rate limits".
+fn limited(host: &mut Host, who: &Credentials, bucket: Bucket, cost: u64, now: Nanos) -> Result<(), Response> {
+    let taken = host.buckets.take(who.owner, bucket, cost, now);
+    let limits = host.buckets.limits;
+    host.told.extend([
+        ("Poly-RateLimit-Remaining", taken.remaining.to_string()),
+        ("Poly-RateLimit-Reset", taken.reset_s.to_string()),
+        ("Poly-RateLimit-Tier", limits.tier.row().0.to_owned()),
+    ]);
+    if taken.allowed {
+        return Ok(());
+    }
+    if !limits.enforce {
+        host.told.push(("Poly-RateLimit-Warning", "true".into()));
+        return Ok(());
+    }
+    Err(Response::error(429, "Too Many Requests").retry_after(Some(taken.retry_after_s.to_string())))
+}
+
+fn closed(c: Closed) -> Response {
+    Response::json(c.status, c.body).retry_after(c.retry_after_s.map(|s| s.to_string()))
+}
+
+/// The venue's mode on the orders of one request. One that is not allowed refuses them all: what the real venue does
+/// with a mixed batch is not documented.
+fn admitted(host: &Host, legs: &[Value], now: Nanos) -> Result<(), Response> {
+    let post_only = |leg: &Value| leg["postOnly"].as_bool().unwrap_or(false);
+    legs.iter().try_for_each(|leg| host.mode.order(post_only(leg), now)).map_err(closed)
+}
+
+/// Limits and mode on a cancel.
+fn cancels(host: &mut Host, who: &Credentials, cost: usize, now: Nanos) -> Result<(), Response> {
+    limited(host, who, Bucket::Cancels, cost as u64, now)?;
+    host.mode.cancel(now).map_err(closed)
+}
+
 fn cancel(host: &mut Host, ids: impl IntoIterator<Item = String>, who: &Credentials, now: Nanos) -> Value {
     let (mut canceled, mut not_canceled) = (Vec::new(), serde_json::Map::new());
-    for text in ids {
+    for (n, text) in ids.into_iter().enumerate() {
+        if let Some((_, words)) = host.cancel_cap.as_ref().filter(|(most, _)| n >= *most) {
+            not_canceled.insert(text, words.as_str().into());
+            continue;
+        }
         let outcome =
             OrderHash::parse(text.as_bytes()).map_or(Cancel::Gone, |id| host.exchange.cancel(&id, &who.key, now));
         match outcome {
@@ -367,6 +423,7 @@ fn cancel(host: &mut Host, ids: impl IntoIterator<Item = String>, who: &Credenti
 
 fn cancel_where(host: &mut Host, who: &Credentials, now: Nanos, keep: impl Fn(&Order) -> bool) -> Answer {
     let ids = host.exchange.open_orders(|o| o.new.owner == who.key && keep(o));
+    cancels(host, who, 1 + ids.len(), now)?;
     Ok(cancel(host, ids.iter().map(OrderHash::to_string), who, now))
 }
 
@@ -396,7 +453,7 @@ fn balance(host: &Host, r: &Request, who: &Credentials) -> Answer {
     let account = host
         .funders
         .values()
-        .map(|a| host.exchange.account(*a))
+        .map(|a| host.shown_balance(*a))
         .find(|a| a.owner == who.owner && a.signature_type == wanted);
     let amount = match r.param("asset_type") {
         Some("COLLATERAL") => account.map_or(0, |a| a.cash.micro().unsigned_abs()),

@@ -25,9 +25,12 @@ use super::{
     conn::{Conn, Got, OUT_MAX},
     host::Host,
     http::{self, Request, Response},
+    limits::Buckets,
+    misbehave::{self, Armed, Conduct, FaultHandle, Later, Schedule},
     rest,
     stream::{self, Channel, Reply},
     tls,
+    verdict::Say,
     verify::checksummed,
     wallets::Listed,
 };
@@ -81,6 +84,8 @@ pub enum VenueError {
     Tls(String),
     /// No poll or no thread.
     System(io::Error),
+    /// A fault that cannot be: its key and what is wrong.
+    Fault(&'static str, String),
 }
 
 impl fmt::Display for VenueError {
@@ -95,6 +100,7 @@ impl fmt::Display for VenueError {
             Self::Listen(at, e) => write!(f, "cannot listen on {at}: {e}"),
             Self::Tls(text) => f.write_str(text),
             Self::System(e) => write!(f, "cannot start the venue: {e}"),
+            Self::Fault(key, wrong) => write!(f, "fault: key `{key}` {wrong}"),
         }
     }
 }
@@ -151,6 +157,12 @@ pub struct Ready {
     pub ws_user: String,
     /// Sports channel.
     pub ws_sports: String,
+    /// Base address of the Data API (`/positions`, `/v2/positions`).
+    pub data: String,
+    /// Whether orders may come from here.
+    pub geoblock: String,
+    /// Where faults are injected; `null` where they are not.
+    pub control: Option<String>,
     /// PEM of the authority; empty without TLS.
     pub ca: String,
     /// Accounts with money.
@@ -189,6 +201,7 @@ struct Shared {
 
 /// A running venue. Dropping it stops it.
 pub struct VenueHandle {
+    faults: FaultHandle,
     /// Where it is and who has money.
     pub ready: Ready,
     /// The port that it listens on.
@@ -214,6 +227,11 @@ impl VenueHandle {
     /// Stops it and waits. Errors: the thread failed.
     pub fn join(mut self) -> io::Result<()> {
         self.finish()
+    }
+
+    /// Injects faults.
+    pub fn faults(&self) -> FaultHandle {
+        self.faults.clone()
     }
 
     /// Its counters.
@@ -247,11 +265,19 @@ pub struct Venue {
     next_token: usize,
     start: (Nanos, Instant),
     shared: Arc<Shared>,
+    later: Schedule,
+    sockets: [u32; 3],
+    control: bool,
 }
 
 impl Venue {
-    /// Binds, makes certificates, and starts the thread.
+    /// Binds, makes certificates, and starts the thread. It behaves.
     pub fn start(options: VenueOptions) -> Result<VenueHandle, VenueError> {
+        Self::start_with(options, Conduct::default())
+    }
+
+    /// As [`Self::start`], with limits, faults and perhaps the control endpoint.
+    pub fn start_with(options: VenueOptions, conduct: Conduct) -> Result<VenueHandle, VenueError> {
         let VenueOptions { listen, tls, speed, scenario, seed, chain_id, accounts, on_thread, begin } = options;
         let mut listener = TcpListener::bind(listen).map_err(|e| VenueError::Listen(listen, e))?;
         let address = listener.local_addr().map_err(|e| VenueError::Listen(listen, e))?;
@@ -263,7 +289,13 @@ impl Venue {
         let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(VenueError::System)?);
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE).map_err(VenueError::System)?;
         let mut host = Host::new(scenario, &accounts, chain_id, seed, speed);
-        let ready = ready(&host, &accounts, address, ca, tls.is_some());
+        let Conduct { control, plan } = conduct;
+        let armed = Armed::new(plan.seed.unwrap_or(seed), plan.faults);
+        let armed = Arc::new(armed.map_err(|(key, wrong)| VenueError::Fault(key, wrong))?);
+        host.armed = armed.clone();
+        host.buckets = Buckets::new(plan.limits);
+        let faults = FaultHandle { armed, waker: waker.clone() };
+        let ready = ready(&host, &accounts, address, ca, tls.is_some(), control);
         let shared = Arc::new(Shared::default());
         shared.begin.store(begin == Begin::AtOnce, Ordering::Release);
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -277,6 +309,9 @@ impl Venue {
             next_token: 2,
             start: (Nanos(wall.as_nanos() as u64), Instant::now()),
             shared: shared.clone(),
+            later: Schedule::default(),
+            sockets: [0; 3],
+            control,
         };
         let run = move || {
             if let Some(first) = on_thread {
@@ -285,7 +320,7 @@ impl Venue {
             venue.run()
         };
         let thread = std::thread::Builder::new().name("venue".into()).spawn(run).map_err(VenueError::System)?;
-        Ok(VenueHandle { ready, address, shared, waker, thread: Some(thread) })
+        Ok(VenueHandle { faults, ready, address, shared, waker, thread: Some(thread) })
     }
 
     fn now(&self) -> Nanos {
@@ -304,6 +339,7 @@ impl Venue {
                 self.host.begin(now);
             }
             self.host.advance(now);
+            self.misbehave(now);
             self.tell(now);
             for event in &events {
                 match event.token() {
@@ -327,7 +363,41 @@ impl Venue {
             c.channel().filter(|ch| !ch.is_subscribed()).map(|_| born.plus(UNSUBSCRIBED_NS))
         };
         let cut = self.conns.values_mut().filter_map(lonely).min();
-        self.host.next_due().into_iter().chain(cut).min()
+        let armed = self.host.armed.any().then(|| self.host.armed.lock().next_due(self.now())).flatten();
+        [self.host.next_due(), cut, armed, self.later.next()].into_iter().flatten().min()
+    }
+
+    /// What is due of the misbehaviour: acts, cuts, late answers, swallowed requests, frames.
+    fn misbehave(&mut self, now: Nanos) {
+        for fault in misbehave::follow(&mut self.host, now) {
+            misbehave::cut(&self.host, &fault, self.conns.values_mut());
+        }
+        while let Some(due) = self.later.pop(now) {
+            match due {
+                Later::Request(r) => {
+                    rest::respond(&mut self.host, &r, now);
+                }
+                Later::Answer(token, answer, keep_alive, end) => {
+                    if let Some(conn) = self.conns.get_mut(&token) {
+                        misbehave::say(conn, &answer, keep_alive, end);
+                        conn.held = false;
+                    }
+                    // What came while the answer was due is looked at now.
+                    self.serve(token, now);
+                }
+                Later::Frame(token, text, pieces) => {
+                    if let Some(conn) = self.conns.get_mut(&token) {
+                        conn.send_pieces(text, pieces);
+                        self.shared.stats.frames.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+                Later::Release(token, id) => {
+                    if let Some(conn) = self.conns.get_mut(&token) {
+                        misbehave::release(conn, id);
+                    }
+                }
+            }
+        }
     }
 
     fn accept(&mut self, now: Nanos) -> io::Result<()> {
@@ -355,8 +425,13 @@ impl Venue {
         let mut alive = true;
         loop {
             let got = conn.receive();
-            self.answer(&mut conn, now);
+            self.answer(&mut conn, token, now);
             match got {
+                // Whoever sends on and on while an answer is due is not listened to for ever.
+                Ok(Got::More) if conn.held => {
+                    alive = false;
+                    break;
+                }
                 Ok(Got::More) if !conn.closing => {}
                 Ok(Got::Drained | Got::More) => break,
                 Ok(Got::Closed) | Err(_) => {
@@ -373,13 +448,13 @@ impl Venue {
         self.tell(now);
     }
 
-    fn answer(&mut self, conn: &mut Conn, now: Nanos) {
-        while conn.channel().is_none() && !conn.closing {
+    fn answer(&mut self, conn: &mut Conn, token: Token, now: Nanos) {
+        while conn.channel().is_none() && !conn.closing && !conn.held {
             match http::parse(&conn.input) {
                 Ok(None) => return,
                 Ok(Some((request, used))) => {
                     conn.input.drain(..used);
-                    self.answer_one(conn, &request, now);
+                    self.answer_one(conn, token, &request, now);
                 }
                 Err(http::Malformed(text)) => {
                     self.shared.stats.malformed.fetch_add(1, Ordering::Relaxed);
@@ -392,15 +467,46 @@ impl Venue {
         while let Some(text) = conn.next_text() {
             let Some(channel) = conn.channel() else { return };
             match channel.on_text(&text, &self.host) {
-                Reply::Send(all) => all.into_iter().for_each(|t| conn.send_text(t.into())),
+                Reply::Send(all) => {
+                    for text in all {
+                        // An answer to a PING is no data.
+                        if text.len() > 4 {
+                            misbehave::deliver(&self.host, &mut self.later, conn, token, text.into(), true, now);
+                        } else {
+                            conn.send_text(text.into());
+                        }
+                    }
+                }
                 Reply::Close => conn.send_close(),
             }
         }
     }
 
-    fn answer_one(&mut self, conn: &mut Conn, request: &Request, now: Nanos) {
+    fn answer_one(&mut self, conn: &mut Conn, token: Token, request: &Request, now: Nanos) {
         let upgrade = request.header("upgrade").is_some_and(|u| u.eq_ignore_ascii_case("websocket"));
-        if upgrade && let Some(channel) = Channel::of_path(&request.path) {
+        let channel = Channel::of_path(&request.path).filter(|_| upgrade);
+        let stats = &self.shared.stats;
+        if let Some(verdict) = misbehave::judge(&self.host, request, now)
+            // Of an upgrade only the refusal can be something else.
+            && (channel.is_none() || matches!(verdict.say, Say::Instead(_)))
+        {
+            let (host, later) = (&mut self.host, &mut self.later);
+            let status = misbehave::carry_out(host, later, conn, token, request, verdict, now);
+            stats.requests.fetch_add(1, Ordering::Relaxed);
+            stats.refused.fetch_add(u64::from(status.is_some_and(|s| s >= 400)), Ordering::Relaxed);
+            return;
+        }
+        if self.control
+            && conn.stream.peer_addr().is_ok_and(|p| p.ip().is_loopback())
+            && let Some(response) = misbehave::control(&self.host, request)
+        {
+            conn.queue(|out| response.write(request.keep_alive, out));
+            conn.closing |= !request.keep_alive;
+            // In force before the answer can have been read.
+            self.misbehave(now);
+            return;
+        }
+        if let Some(channel) = channel {
             match request.header("sec-websocket-key") {
                 Some(key) => {
                     let accept = tungstenite::handshake::derive_accept_key(key.as_bytes());
@@ -409,6 +515,13 @@ impl Venue {
                          Sec-WebSocket-Accept: {accept}\r\n\r\n"
                     );
                     conn.queue(|out| out.extend_from_slice(head.as_bytes()));
+                    let count = &mut self.sockets[match channel {
+                        Channel::Market { .. } => 0,
+                        Channel::User { .. } => 1,
+                        Channel::Sports => 2,
+                    }];
+                    *count += 1;
+                    conn.number = *count;
                     conn.upgrade(channel);
                 }
                 None => {
@@ -431,10 +544,11 @@ impl Venue {
         for out in self.host.take_out(now) {
             for frame in stream::frames(&self.host, &out, now) {
                 let text = Utf8Bytes::from(frame.text);
-                for conn in self.conns.values_mut() {
+                for (token, conn) in &mut self.conns {
                     if conn.channel().is_some_and(|c| c.hears(&frame.to)) {
-                        conn.send_text(text.clone());
-                        self.shared.stats.frames.fetch_add(1, Ordering::Relaxed);
+                        let (host, later) = (&self.host, &mut self.later);
+                        let n = misbehave::deliver(host, later, conn, *token, text.clone(), false, now);
+                        self.shared.stats.frames.fetch_add(n, Ordering::Relaxed);
                     }
                 }
             }
@@ -463,7 +577,7 @@ fn interrupted(e: io::Error) -> io::Result<()> {
     if e.kind() == io::ErrorKind::Interrupted { Ok(()) } else { Err(e) }
 }
 
-fn ready(host: &Host, accounts: &[Listed], at: SocketAddr, ca: String, tls: bool) -> Ready {
+fn ready(host: &Host, accounts: &[Listed], at: SocketAddr, ca: String, tls: bool, control: bool) -> Ready {
     let (http, ws) = if tls { ("https", "wss") } else { ("http", "ws") };
     let account = |l: &Listed| ReadyAccount {
         private_key: l.private_key.map(|k| OrderHash(k).to_string()),
@@ -490,6 +604,9 @@ fn ready(host: &Host, accounts: &[Listed], at: SocketAddr, ca: String, tls: bool
         ws_market: format!("{ws}://{at}/ws/market"),
         ws_user: format!("{ws}://{at}/ws/user"),
         ws_sports: format!("{ws}://{at}/ws/sports"),
+        data: format!("{http}://{at}"),
+        geoblock: format!("{http}://{at}/api/geoblock"),
+        control: control.then(|| format!("{http}://{at}/control/faults")),
         ca,
         accounts: accounts.iter().map(account).collect(),
         markets: markets.collect(),

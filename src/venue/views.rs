@@ -111,9 +111,9 @@ pub fn market(host: &Host, ix: MarketIx) -> Value {
             "price": number(&price), "winner": winner(o),
         })
     };
-    let closed = m.resolved.is_some();
+    let open = host.accepts(ix);
     json!({
-        "enable_order_book": true, "active": true, "closed": closed, "archived": false, "accepting_orders": !closed,
+        "enable_order_book": true, "active": true, "closed": !open, "archived": false, "accepting_orders": open,
         "minimum_order_size": number(&m.spec.min_size.to_string()),
         "minimum_tick_size": number(m.tick.as_str()),
         "condition_id": m.spec.condition.to_string(),
@@ -145,7 +145,7 @@ pub fn clob_market(host: &Host, ix: MarketIx) -> Value {
         "nr": neg_risk(m.spec.exchange),
         "fd": {"r": rate(m.spec.fee.rate_ppm), "e": 1, "to": true},
         "mbf": 1000, "tbf": 1000,
-        "ao": m.resolved.is_none(),
+        "ao": host.accepts(ix),
         "cbos": m.spec.clear_on_start,
         "gst": m.spec.game_start.map(iso),
         "sd": seconds(m.spec.hold_ms),
@@ -208,8 +208,8 @@ fn maker_order(host: &Host, f: &MakerFill) -> Value {
 
 /// A trade as one of its parties sees it: the top level describes the taker.
 pub fn trade(host: &Host, t: &Trade, party: &str) -> Value {
-    let hash = if t.status == TradeStatus::Matched { String::new() } else { OrderHash(t.hash).to_string() };
-    json!({
+    let hash = if t.landed { OrderHash(t.hash).to_string() } else { String::new() };
+    let mut v = json!({
         "id": &*t.id, "taker_order_id": t.taker_order.to_string(),
         "market": condition(host, t.instrument), "asset_id": host.token_of(t.instrument).to_string(),
         "side": t.side.as_str(), "size": t.qty.to_string(), "price": t.price.to_string(), "fee_rate_bps": "0",
@@ -218,7 +218,11 @@ pub fn trade(host: &Host, t: &Trade, party: &str) -> Value {
         "owner": &*t.owner, "maker_address": holder(host, t.account), "transaction_hash": hash,
         "trader_side": if *t.owner == *party { "TAKER" } else { "MAKER" },
         "maker_orders": t.makers.iter().map(|f| maker_order(host, f)).collect::<Vec<_>>(),
-    })
+    });
+    if t.status == TradeStatus::Failed {
+        v["err_msg"] = "execution reverted".into();
+    }
+    v
 }
 
 /// A `trade` event of the user channel.

@@ -188,7 +188,8 @@ fn read_head(buf: &[u8], limits: Limits) -> Result<Option<Head>, HttpError> {
         } else if is("retry-after") {
             retry_after_s = number(value);
         } else if is("poly-ratelimit-remaining") {
-            rate.remaining = number(value);
+            // A large cancel-all can leave less than nothing.
+            rate.remaining = number(value).or_else(|| number(value.strip_prefix(b"-")?).map(|_| 0));
         } else if is("poly-ratelimit-reset") {
             rate.reset_s = number(value);
         } else if is("poly-ratelimit-tier") {
@@ -369,7 +370,8 @@ mod tests {
             said,
             RateSaid { remaining: Some(17), reset_s: Some(1_790_000_000), tier: Some(Tier::Gold), warning: true }
         );
-        let nonsense = "Poly-RateLimit-Remaining: -1\r\nPoly-RateLimit-Reset: soon\r\nPoly-RateLimit-Tier: tin\r\n";
+        assert_eq!(read("Poly-RateLimit-Remaining: -7\r\n").remaining, Some(0), "a large cancel-all overdraws");
+        let nonsense = "Poly-RateLimit-Remaining: --1\r\nPoly-RateLimit-Reset: soon\r\nPoly-RateLimit-Tier: tin\r\n";
         assert_eq!(read(nonsense), RateSaid::default());
     }
 

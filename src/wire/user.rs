@@ -161,6 +161,7 @@ pub fn order_change(kind: &[u8], status: &[u8]) -> OrderChange {
     let status = status.strip_prefix(b"ORDER_STATUS_").unwrap_or(status);
     match (kind, status) {
         (_, b"INVALID") => OrderChange::Invalid,
+        (_, s) if s.starts_with(b"CANCEL") && s.windows(7).any(|w| w == b"EXPIRED") => OrderChange::Expired,
         (b"CANCELLATION", _) => OrderChange::Cancelled,
         (_, s) if s.starts_with(b"CANCEL") => OrderChange::Cancelled,
         (_, b"DELAYED") => OrderChange::Delayed,
@@ -343,7 +344,7 @@ mod tests {
 
     #[test]
     fn how_an_order_changed() {
-        use OrderChange::{Cancelled, Delayed, Invalid, Matched, Placed, Unrecognised};
+        use OrderChange::{Cancelled, Delayed, Expired, Invalid, Matched, Placed, Unrecognised};
         for (kind, status, change) in [
             ("PLACEMENT", "LIVE", Placed),
             ("PLACEMENT", "", Placed),
@@ -354,7 +355,7 @@ mod tests {
             ("UPDATE", "LIVE", Matched),
             ("UPDATE", "MATCHED", Matched),
             ("UPDATE", "", Matched),
-            ("UPDATE", "CANCELED_EXPIRED_ORDER", Cancelled),
+            ("UPDATE", "CANCELED_EXPIRED_ORDER", Expired),
             ("CANCELLATION", "CANCELED", Cancelled),
             ("CANCELLATION", "CANCELED_order couldn't be fully filled.", Cancelled),
             ("CANCELLATION", "", Cancelled),

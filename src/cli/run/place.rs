@@ -16,10 +16,11 @@ use crate::{
         sign::{SecretKey, WalletSigner},
     },
     gateway::{
-        bootstrap::{self, BootError, Bootstrap, Recovered},
+        bootstrap::{self, BootError, Bootstrap, Recovered, is_pending},
         budget::Limits,
     },
     stage::endpoint::{Endpoint, Trust, tls_config},
+    sys::lock::Lock,
     types::{Account, ConditionId, Universe, Usdc, market::SignatureType},
     wire::auth::{Credentials, L2Auth},
 };
@@ -72,6 +73,8 @@ pub(super) struct Place {
     pub limits: Limits,
     auth: L2Auth,
     bootstrap: Bootstrap,
+    /// Held for as long as we may trade with the wallet.
+    _fence: Option<Lock>,
     #[cfg(feature = "embedded")]
     venue: Option<VenueHandle>,
 }
@@ -113,10 +116,13 @@ impl Place {
             )),
             Mode::Live => {
                 let known = configured(config)?;
+                // Before the venue hears of us: the first thing that a start does is to cancel what rests.
+                let fence = wallet_fence(&known.account)?;
                 #[cfg(feature = "embedded")]
-                return Self::ask(known, config, None);
+                let place = Self::ask(known, config, None)?;
                 #[cfg(not(feature = "embedded"))]
-                Self::ask(known, config)
+                let place = Self::ask(known, config)?;
+                Ok(Self { _fence: Some(fence), ..place })
             }
         }
     }
@@ -199,6 +205,7 @@ impl Place {
             limits,
             auth,
             bootstrap: boot,
+            _fence: None,
             #[cfg(feature = "embedded")]
             venue,
         })
@@ -265,6 +272,13 @@ impl Place {
     }
 }
 
+/// One instance a wallet on this machine, whatever directory it runs in: two would cancel and double each other's orders.
+fn wallet_fence(account: &Account) -> Result<Lock, Refused> {
+    let dir = env::var_os("XDG_RUNTIME_DIR").map_or_else(env::temp_dir, Into::into);
+    Lock::take(&dir.join(format!("polyloly-fast-{}.lock", account.funder)))
+        .map_err(|e| Refused::preflight(format!("{e}: another instance trades with this wallet; stop it first")))
+}
+
 /// Refuses to trade from where the venue does not allow it. There is no way around, and none is offered.
 fn allowed_here(endpoint: Endpoint) -> Result<String, Refused> {
     let place = bootstrap::geoblock(endpoint).map_err(|e| {
@@ -318,7 +332,7 @@ fn funded(boot: &mut Bootstrap, auth: &L2Auth, universe: &Universe) -> Result<St
 
 fn held(recovered: &Recovered) -> String {
     let held = recovered.shares.iter().flatten().filter(|qty| **qty > crate::types::Qty::ZERO).count();
-    match (held, recovered.pending.len()) {
+    match (held, recovered.trades.iter().filter(|t| is_pending(t)).count()) {
         (0, 0) => "nothing held from earlier runs".into(),
         (held, 0) => format!("shares of {held} tokens held from earlier runs"),
         (held, n) => format!("shares of {held} tokens held from earlier runs, {n} trades not final yet"),

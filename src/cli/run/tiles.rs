@@ -1,11 +1,17 @@
 //! Makes every tile of a run, wires them, and starts their threads.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::{Refused, logs_on_stderr, place::Place};
 use crate::{
     cold::{
         self, ColdTile, Slot,
+        admin::{Admin, Audit, TOKEN_VARIABLE, Token, TokenSource},
+        dead_letters::Store,
         health::Server,
         journal::{Header, Writer},
         progress::{Progress, Style},
@@ -19,7 +25,8 @@ use crate::{
     strategies::core,
     sys::tsc::Clock,
     topology::{Plan, Tile},
-    types::market::SignatureType,
+    types::{Nanos, Qty, event::RecoveredEvent, ids::Outcome, market::SignatureType},
+    wal::Wal,
     wire::sports::Game,
     wiring::{FeedEnds, Wiring, instruments_of},
 };
@@ -41,6 +48,8 @@ pub(super) struct Session {
     pub status: Arc<HotStatus>,
     /// Where HTTP is served.
     pub health: Option<SocketAddr>,
+    /// Where the operator's token is.
+    pub token: TokenSource,
     /// Absolute path of the journal.
     pub journal: Option<PathBuf>,
     outcome: Slot<cold::Outcome>,
@@ -70,8 +79,15 @@ impl Session {
         let writer = Writer::create(&dir, &header, config.journal.segment_mib << 20)
             .map_err(|e| Refused::failed(format!("{e}; journal.dir says where journals go")))?;
         let journal = std::path::absolute(writer.dir()).ok();
+        let (wal, recovered) = write_ahead(config, place, &dir, clock.now().wall)?;
         let server = Server::listen(config.health.listen).map_err(Refused::failed)?;
         let health = Some(server.address());
+        // Beside the journals, not in one: they outlive a run.
+        let beside = &config.journal.dir;
+        let given = std::env::var_os(TOKEN_VARIABLE);
+        let given = given.as_ref().map(|t| t.as_encoded_bytes());
+        let (token, source) = Token::find(given, beside).map_err(Refused::usage)?;
+        let audit = Audit::open(beside, run_id).map_err(Refused::failed)?;
 
         let wiring = Wiring::new(plan.feed_tiles());
         let rings = wiring.stats.clone();
@@ -81,6 +97,8 @@ impl Session {
             tiles.push((Tile::Feed(n), Box::new(feed_tile(place, n, feeds, ends, &clock, &counters))));
         }
         let hot = HotConfig {
+            wal,
+            recovered,
             core: core(&place.universe, &config.engine),
             signer: OrderSigner::new(place.key.clone()),
             run_tag: run_tag()?,
@@ -116,12 +134,19 @@ impl Session {
             sync_every_ns: config.journal.sync_ms * 1_000_000,
             health: Some(server),
             progress: Progress::new(Style::for_stderr(logs_on_stderr(config))),
+            universe: Arc::clone(&place.universe),
+            control: Arc::clone(&control),
+            clock: clock.clone(),
+            admin: Some(Admin::new(token, audit, &place.universe)),
+            dead_letters: wiring.cold.dead_letters,
+            store: Some(Store::open(beside, run_id, &place.universe)),
+            disk_reserve: config.health.disk_reserve_mib << 20,
             tell: Box::new(move |event| to_engine.push(event).is_ok()),
             outcome: outcome.clone(),
         };
         tiles.push((Tile::Cold, Box::new(ColdTile::new(parts))));
         let running = spawn(plan, tiles, &control).map_err(Refused::failed)?;
-        Ok(Self { control, status, health, journal, outcome, running })
+        Ok(Self { control, status, health, token: source, journal, outcome, running })
     }
 
     /// True when every thread has ended.
@@ -136,6 +161,41 @@ impl Session {
     }
 }
 
+/// The write-ahead log, and what an earlier run left in it. The embedded venue knows nothing of earlier runs, so there
+/// each run has its own.
+fn write_ahead(
+    config: &Config,
+    place: &Place,
+    run_dir: &Path,
+    now: Nanos,
+) -> Result<(Wal, Vec<RecoveredEvent>), Refused> {
+    let path = match config.mode {
+        Mode::Embedded => run_dir.join("orders.wal"),
+        Mode::Paper | Mode::Live => config.journal.dir.join(format!("orders-{}.wal", place.universe.account.funder)),
+    };
+    let (wal, found) = Wal::open(&path, &place.universe, now).map_err(Refused::preflight)?;
+    // Shares first, then orders, then what trades took of them.
+    let held = place.universe.indices().zip(&place.recovered.shares).flat_map(|(m, shares)| {
+        let both = [Outcome::Yes, Outcome::No].map(|o| m.instrument(o));
+        both.into_iter().zip(*shares).filter(|(_, qty)| *qty > Qty::ZERO)
+    });
+    let mut recovered: Vec<_> = held.map(|(instrument, qty)| RecoveredEvent::Shares { instrument, qty }).collect();
+    recovered.extend(found.orders);
+    recovered.extend_from_slice(&place.recovered.trades);
+    if found.elsewhere > 0 {
+        tracing::warn!(
+            event_type = "orders_elsewhere",
+            "{} orders of markets that this run does not trade",
+            found.elsewhere
+        );
+    }
+    if found.torn > 0 {
+        tracing::warn!(event_type = "wal_torn", "{} orders were being written when the last run died", found.torn);
+    }
+    recovered.extend(found.killed.map(RecoveredEvent::Killed));
+    Ok((wal, recovered))
+}
+
 fn socket(endpoint: &Endpoint, ping_every_ns: u64, silent_after_ns: u64) -> SocketConfig {
     SocketConfig { endpoint: endpoint.clone(), ping_every_ns, stale_after_ns: STALE_NS, silent_after_ns }
 }
@@ -148,7 +208,7 @@ fn feed_tile(
     clock: &Clock,
     counters: &Arc<Counters>,
 ) -> FeedTile {
-    let FeedEnds { market, resync, samples, user, matches } = ends;
+    let FeedEnds { market, resync, samples, user, matches, .. } = ends;
     let seed = clock.cycles().0.wrapping_add(n as u64);
     let universe = &place.universe;
     let mine = instruments_of(n, feeds, universe.markets.len());

@@ -25,7 +25,7 @@ fn key(n: u8) -> (TradeKey, OrderHash) {
 fn buy(l: &mut Ledger, n: u8, i: InstrumentIx, shares: u64, price: u16, status: TradeStatus) -> Booked {
     let price = Price::from_units(price).expect("a price");
     let qty = Qty::shares(shares);
-    l.trade(key(n), i, Side::Buy, qty, qty.notional_floor(price), None, fees(), status)
+    l.trade(key(n), i, Side::Buy, qty, qty.notional_floor(price), None, fees(), status, Nanos(0))
 }
 
 #[test]
@@ -122,11 +122,11 @@ proptest! {
                 0 | 1 => {
                     let notional = qty.notional_floor(price);
                     let curve = (kind == 1).then(|| price.curve(qty));
-                    l.trade(key(n), i, Side::Buy, qty, notional, curve, fees(), TradeStatus::Matched);
+                    l.trade(key(n), i, Side::Buy, qty, notional, curve, fees(), TradeStatus::Matched, Nanos(0));
                 }
                 2 => {
                     let qty = qty.min(l.qty(i));
-                    l.trade(key(n), i, Side::Sell, qty, qty.notional_floor(price), None, fees(), TradeStatus::Mined);
+                    l.trade(key(n), i, Side::Sell, qty, qty.notional_floor(price), None, fees(), TradeStatus::Mined, Nanos(0));
                 }
                 3 => l.mark(M, u32::from(at) * 2),
                 4 => {
@@ -136,7 +136,7 @@ proptest! {
                 }
                 5 => {
                     if let Some(f) = l.fills.get(&key(n)).copied() {
-                        l.trade(key(n), f.instrument, f.side, f.qty, f.notional, None, fees(), TradeStatus::Failed);
+                        l.trade(key(n), f.instrument, f.side, f.qty, f.notional, None, fees(), TradeStatus::Failed, Nanos(0));
                     }
                 }
                 _ => {
