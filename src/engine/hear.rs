@@ -400,8 +400,8 @@ impl Desk {
                     let _ = self.orders.fill(&order, qty, self.now);
                 }
             }
-            RecoveredEvent::Order { order, intent, created } if known(intent.instrument) => {
-                self.orders.recover(order, intent, created, self.now);
+            RecoveredEvent::Order { order, intent, created, arrived } if known(intent.instrument) => {
+                self.orders.recover(order, intent, created, arrived, self.now);
             }
             RecoveredEvent::Shares { .. } | RecoveredEvent::Trade { .. } | RecoveredEvent::Order { .. } => {}
         }
@@ -432,6 +432,11 @@ impl Desk {
                     self.order_input(order, Input::SeenLive);
                 }
             }
+            return;
+        }
+        // The venue shows it, finished: it is over once the trades that it tells of are here.
+        if matched.is_some_and(|m| m <= filled + Qty::DUST) {
+            self.order_input(order, Input::Gone);
             return;
         }
         // Bytes of an order whose fate is unknown may still arrive; after its own expiry the venue takes them no more.

@@ -117,8 +117,9 @@ pub struct Orders {
     index: HashMap<OrderHash, u16, BuildHasherDefault<Prefix>>,
     working: Vec<heapless::Vec<u16, WORKING_MAX>>,
     finished: std::collections::VecDeque<(Nanos, u16)>,
-    /// Finished since the shell last asked, for its write-ahead log.
+    /// Finished since the shell last asked, and shown by the venue to have arrived, for its write-ahead log.
     just_finished: heapless::Vec<OrderHash, FINISHED_MAX>,
+    just_arrived: heapless::Vec<OrderHash, FINISHED_MAX>,
     /// Inputs that the table calls impossible.
     impossible: u64,
 }
@@ -133,6 +134,7 @@ impl Orders {
             working: vec![heapless::Vec::new(); markets],
             finished: std::collections::VecDeque::with_capacity(ORDERS_MAX),
             just_finished: heapless::Vec::new(),
+            just_arrived: heapless::Vec::new(),
             impossible: 0,
         }
     }
@@ -147,10 +149,16 @@ impl Orders {
         self.insert(approved.hash(), *approved.intent(), OrderState::Created, now, now)
     }
 
-    /// Registers an order of an earlier run whose end is not known. False if there is no room.
-    pub fn recover(&mut self, hash: OrderHash, intent: Intent, created: Nanos, now: Nanos) -> bool {
-        usize::from(intent.instrument.market().0) < self.working.len()
-            && self.insert(hash, intent, OrderState::Unknown, created, now)
+    /// Registers an order of an earlier run whose end is not known. `arrived`: the venue had it. False if there is no
+    /// room.
+    pub fn recover(&mut self, hash: OrderHash, intent: Intent, created: Nanos, arrived: bool, now: Nanos) -> bool {
+        let state = if arrived { OrderState::Live } else { OrderState::Unknown };
+        let known = usize::from(intent.instrument.market().0) < self.working.len()
+            && self.insert(hash, intent, state, created, now);
+        if known && arrived {
+            self.distrust(&hash);
+        }
+        known
     }
 
     fn insert(&mut self, hash: OrderHash, intent: Intent, state: OrderState, created: Nanos, now: Nanos) -> bool {
@@ -233,6 +241,11 @@ impl Orders {
             order.changed = now;
             order.misses = 0;
             let market = order.intent.instrument.market();
+            let was_doubtful = matches!(before, OrderState::Created | OrderState::Sent | OrderState::Unknown);
+            if was_doubtful && matches!(after, OrderState::Live | OrderState::PartiallyFilled | OrderState::Delayed) {
+                // One that is not told counts as one that may come late.
+                let _ = self.just_arrived.push(*hash);
+            }
             match (before.is_terminal(), after.is_terminal()) {
                 (false, true) => {
                     let list = &mut self.working[market.ix()];
@@ -259,9 +272,15 @@ impl Orders {
         &self.just_finished
     }
 
+    /// Orders that the venue showed since they were last forgotten.
+    pub fn just_arrived(&self) -> &[OrderHash] {
+        &self.just_arrived
+    }
+
     /// Whoever wanted to know has been told.
     pub fn forget_finished(&mut self) {
         self.just_finished.clear();
+        self.just_arrived.clear();
     }
 
     /// Inputs that venue and gateway cannot both have meant.
