@@ -210,6 +210,9 @@ impl Desk {
                         self.risk.answered(m, self.now.since(sent), self.now);
                     }
                 }
+                if self.orders.get(&order).is_some_and(Order::is_complete) {
+                    self.order_input(&order, Input::Gone);
+                }
             }
             ReplyEvent::Rejected { order, reason } => {
                 self.counts.rejected += 1;
