@@ -324,7 +324,9 @@ impl Desk {
                 self.ask_market(m);
             }
             R::TickSize | R::Expiration => self.ask_market(m),
-            R::MinSize | R::Balance | R::Other => {}
+            // Both say that they know the balance: it is read again.
+            R::Balance => self.reconciliation.want_soon(self.now),
+            R::MinSize | R::Other => {}
         }
         self.risk.watch(m, Watched::Rejects, false, self.now);
         self.error(out);
