@@ -622,7 +622,8 @@ impl Desk {
         let facts = Facts {
             specs: &self.universe.markets,
             tick: self.instruments[intent.instrument.ix()].book.tick(),
-            trusted: trust == Trust::Good,
+            // A book without two sides has no price that a limit could be held against.
+            trusted: trust == Trust::Good && mark.is_some(),
             state: self.trading_state(m),
             mark_units: risk::mark_units(intent.instrument.outcome(), mark.unwrap_or(10_000)),
             orders: &self.orders,
