@@ -75,6 +75,8 @@ impl Markets {
 #[derive(Debug)]
 pub(super) struct Instrument {
     pub(super) book: Book,
+    /// When the market channel last told of a price: by a trade, or by two sides that are not far apart.
+    pub(super) priced_at: Option<Nanos>,
     /// Since when it has not been trusted, once it was.
     untrusted_since: Option<Nanos>,
     untrusted_ns: u64,
@@ -169,6 +171,7 @@ impl Desk {
             .flat_map(|m| [m.tick, m.tick])
             .map(|tick| Instrument {
                 book: Book::new(tick),
+                priced_at: None,
                 untrusted_since: None,
                 untrusted_ns: 0,
                 waiting_since: None,
@@ -661,7 +664,7 @@ impl Desk {
     pub(super) fn digest(&self, h: &mut StateHasher) {
         for i in &self.instruments {
             i.book.digest(h);
-            h.debug(&(i.untrusted_since, i.waiting_since, i.resync_at));
+            h.debug(&(i.priced_at, i.untrusted_since, i.waiting_since, i.resync_at));
         }
         h.debug(&self.mirror_bad_since);
         self.orders.digest(h);

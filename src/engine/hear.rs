@@ -24,6 +24,11 @@ const MISSES_TO_END: u8 = 2;
 /// The same for an order of which nothing clean was ever heard.
 const MISSES_TO_DISBELIEVE: u8 = 4;
 
+/// A snapshot with so much between its best prices, in units of 0.0001, says nothing of the price.
+const GHOST_UNITS: u16 = 9_000;
+/// One that comes so soon after a price was known is not believed.
+const GHOST_NS: u64 = 30_000_000_000;
+
 /// A market that said it is not ready is left alone this long.
 const NOT_READY_NS: u64 = 5_000_000_000;
 /// A clock that is off by more than this places nothing: signatures carry its time.
@@ -53,6 +58,11 @@ impl Desk {
             MarketEvent::Top { instrument, bid, ask } => {
                 if let Some(it) = self.instruments.get_mut(instrument.ix()) {
                     it.book.check_top(bid, ask);
+                    if let (Some(bid), Some(ask)) = (bid, ask)
+                        && ask.units().saturating_sub(bid.units()) < GHOST_UNITS
+                    {
+                        it.priced_at = Some(self.now);
+                    }
                     self.fresh.add(instrument.market());
                 }
             }
@@ -71,6 +81,14 @@ impl Desk {
             MarketEvent::SnapshotEnd { instrument } => {
                 if let Some(it) = self.instruments.get_mut(instrument.ix()) {
                     it.book.snapshot_end();
+                    match it.book.spread_units().filter(|_| it.book.trusted()) {
+                        Some(spread) if spread < GHOST_UNITS => it.priced_at = Some(self.now),
+                        // The venue has been seen to serve 0.01 / 0.99 for a market that traded elsewhere.
+                        Some(_) if it.priced_at.is_some_and(|at| self.now.since(at) < GHOST_NS) => {
+                            it.book.mark(Distrust::Ghost);
+                        }
+                        _ => {}
+                    }
                     self.fresh.add(instrument.market());
                     // A snapshot is what there is now, however long ago it last changed.
                     self.risk.set_market(instrument.market(), MarketClosed::Late, false);
@@ -89,7 +107,11 @@ impl Desk {
                     self.fresh.add(instrument.market());
                 }
             }
-            MarketEvent::LastTrade { .. } => {}
+            MarketEvent::LastTrade { instrument, .. } => {
+                if let Some(it) = self.instruments.get_mut(instrument.ix()) {
+                    it.priced_at = Some(self.now);
+                }
+            }
             MarketEvent::Resolved { market, payout } => self.resolve(market, payout),
             MarketEvent::ResolvedUnclear { market } => self.want_payout(market),
             MarketEvent::Gap { instrument, reason } => {
