@@ -656,6 +656,7 @@ impl Desk {
         // Known before it is sent: the user stream may be faster than the answer.
         if self.orders.register(&approved, self.now) {
             self.counts.sent += 1;
+            self.counts.immediate += u64::from(intent.tif.is_immediate());
             let _ = out.push(Action::Place(approved));
         }
     }

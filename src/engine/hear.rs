@@ -240,6 +240,8 @@ impl Desk {
                 self.counts.rejected += 1;
                 self.rejected[reason as usize] += 1;
                 let market = self.order_input(&order, Input::rejected(reason));
+                let killed = reason == RejectReason::NotFilled && self.found_nothing(&order);
+                self.counts.immediate_killed += u64::from(killed);
                 self.refused(order, reason, market, out);
             }
             ReplyEvent::NeverSent { order } => {
@@ -503,12 +505,19 @@ impl Desk {
         self.touch_all();
     }
 
+    /// True for an immediate order without a fill.
+    fn found_nothing(&self, order: &OrderHash) -> bool {
+        self.orders.get(order).is_some_and(|o| o.intent.tif.is_immediate() && o.filled.is_zero())
+    }
+
     /// Applies an input to an order of ours, counts its end, and has its market decided on again.
     pub(super) fn order_input(&mut self, order: &OrderHash, input: Input) -> Option<MarketIx> {
         let market = self.orders.get(order)?.intent.instrument.market();
         let (before, after) = self.orders.apply(order, input, self.now)?;
         if before != after {
-            self.counts.canceled += u64::from(matches!(after, OrderState::Cancelled | OrderState::Expired));
+            let canceled = matches!(after, OrderState::Cancelled | OrderState::Expired);
+            self.counts.canceled += u64::from(canceled);
+            self.counts.immediate_killed += u64::from(canceled && self.found_nothing(order));
             // What was refused on this book would be refused on it again: the next message or tick decides.
             if !matches!(input, Input::Rejected | Input::NeverSent) {
                 self.touched.add(market);
