@@ -210,6 +210,9 @@ impl Desk {
                 {
                     self.mismatch(m);
                 }
+                if self.orders.get(&order).is_some_and(Order::is_complete) {
+                    self.order_input(&order, Input::Gone);
+                }
                 if booked == Booked::New {
                     return Some(NewFill { instrument, side, qty });
                 }
@@ -231,9 +234,6 @@ impl Desk {
                     if let Some(sent) = sent {
                         self.risk.answered(m, self.now.since(sent), self.now);
                     }
-                }
-                if self.orders.get(&order).is_some_and(Order::is_complete) {
-                    self.order_input(&order, Input::Gone);
                 }
             }
             ReplyEvent::Rejected { order, reason } => {
