@@ -1,6 +1,8 @@
 //! Steps 1 and 2: sockets that bring market and match data, one file a feed.
 
+pub mod arbiter;
 pub mod market;
+pub mod objects;
 pub mod socket;
 pub mod sports;
 pub mod user;
