@@ -757,22 +757,21 @@ impl Arbiter {
         }
         // Lines that were ahead have brought it already.
         let content = entry.content;
-        let mut ahead = 0_u8;
+        let mut ahead: [Option<heapless::Vec<InstrumentIx, { log::TOUCHES_MAX }>>; LINES_MAX] = [const { None }; LINES_MAX];
         for (l, line) in self.lines.iter_mut().enumerate() {
             if entry.seen & (1 << l) == 0
                 && let Some(at) = line.pending.iter().position(|p| p.content == content)
             {
-                line.pending.remove(at);
-                ahead |= 1 << l;
+                entry.seen |= 1 << l;
+                ahead[l] = line.pending.remove(at).map(|p| p.touches);
             }
         }
-        entry.seen |= ahead;
         let touches = entry.touches.clone();
         self.log.append(entry);
-        if ahead != 0 {
-            for l in (0..LINES_MAX).filter(|l| ahead & (1 << l) != 0) {
-                touches.iter().for_each(|(i, number)| self.brought(l, *i, *number, now));
-            }
+        for (l, waited) in ahead.iter().enumerate() {
+            // A book that began anew on that line meanwhile has this message in it.
+            let waited = touches.iter().filter(|(i, _)| waited.as_ref().is_some_and(|w| w.contains(i)));
+            waited.for_each(|(i, number)| self.brought(l, *i, *number, now));
         }
         admission
     }
