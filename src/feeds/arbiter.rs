@@ -19,6 +19,7 @@ use crate::{
         event::{GapReason, MarketEvent},
     },
 };
+pub(super) use book::too_wide;
 use book::{Shape, digest, is_ghost, replay, same, write};
 use log::{Entry, Kind, Log};
 
@@ -44,6 +45,8 @@ const DOUBT_ANSWERS_MAX: u8 = 5;
 const DOUBT_NS: u64 = 3_000_000_000;
 /// Lines that were asked after a doubt must agree; asked again after this.
 const AGREE_AGAIN_NS: u64 = 500_000_000;
+/// After a gap, a book older than the one before it is not believed for this long.
+const OLDER_NS: u64 = 10_000_000_000;
 /// Urgent questions come this often.
 const URGENT_NS: u64 = 200_000_000;
 
@@ -337,10 +340,10 @@ impl Arbiter {
         self.tokens[n].seats.iter().enumerate().filter(|(l, _)| lines[*l].open && !lines[*l].quarantined)
     }
 
-    /// Every line that is open follows every book that is given out: this one could take over at once.
+    /// True if the line follows every book that is given out: it could take over at once.
     pub fn is_aligned(&self, line: usize) -> bool {
         self.lines.get(line).is_some_and(|l| l.open && !l.quarantined && !l.restart)
-            && self.tokens.iter().all(|t| t.over || (t.trust == Trust::Live && t.seats[line].place == Place::Following))
+            && self.tokens.iter().all(|t| t.over || t.trust == Trust::Down || t.seats[line].place == Place::Following)
     }
 
     /// True if the book's changes are given out.
@@ -458,7 +461,7 @@ impl Arbiter {
             && let Some(number) = self.log.by_content(content, line)
         {
             if self.log.get(number).partial {
-                return self.late_part(line, number, &shape, now, sink);
+                return self.late_part(line, number, &shape, events, now, sink);
             }
             // Trades can be equal and yet two: the same line would not say one of them twice.
             let another = shape.kind == Kind::Other && self.log.get(number).seen & (1 << line) != 0;
@@ -483,8 +486,16 @@ impl Arbiter {
     }
 
     /// Part of a known message was not given out, because its other book had no stream then. If that book has one now,
-    /// this change may be missing in it.
-    fn late_part(&mut self, line: usize, number: u64, shape: &Shape, now: Nanos, sink: Sink<'_>) -> Admission {
+    /// on this line, the change belongs to it.
+    fn late_part(
+        &mut self,
+        line: usize,
+        number: u64,
+        shape: &Shape,
+        events: &[MarketEvent],
+        now: Nanos,
+        sink: Sink<'_>,
+    ) -> Admission {
         let entry = self.log.get(number);
         let seen = entry.seen & (1 << line) != 0;
         entry.seen |= 1 << line;
@@ -496,15 +507,53 @@ impl Arbiter {
         for &(instrument, number) in &known {
             self.brought(line, instrument, number, now);
         }
+        let mut admission = Admission::Kept;
         for instrument in shape.touches.iter().filter(|i| !known.iter().any(|(k, _)| k == *i)) {
-            if let Some(n) = self.token(*instrument)
-                && self.tokens[n].trust != Trust::Down
-                && self.tokens[n].seats[line].snapshot_ms < shape.venue_ms
-            {
+            let waits = self.has_pending(line, *instrument);
+            let Some(n) = self.token(*instrument) else { continue };
+            let token = &mut self.tokens[n];
+            let seat = token.seats[line];
+            // Before its snapshot on this line, or while nothing is given out of it, it says nothing.
+            if token.trust == Trust::Down || !matches!(seat.place, Place::Following | Place::Aligning) {
+                continue;
+            }
+            let next = seat.place == Place::Following && seat.cursor == token.head && !waits;
+            if token.trust != Trust::Live || !next || shape.venue_ms < token.last_ms {
                 self.lose(n, Some(GapReason::Disputed), now, sink);
+                continue;
+            }
+            for event in events {
+                if book::instrument(event).is_none_or(|of| of == *instrument) {
+                    sink(*event);
+                }
+            }
+            let place = self.note(n, 1 << line, shape, events, now);
+            let entry = self.log.get(number);
+            let _ = entry.touches.push((*instrument, place));
+            entry.partial = entry.touches.len() < shape.touches.len();
+            admission = Admission::Forwarded;
+        }
+        self.counts.forwarded += u64::from(admission == Admission::Forwarded);
+        admission
+    }
+
+    /// A book's stream goes on by one message, which these lines have given. Returns its number.
+    fn note(&mut self, n: usize, seen: u8, shape: &Shape, events: &[MarketEvent], now: Nanos) -> u32 {
+        let token = &mut self.tokens[n];
+        let number = token.head;
+        token.head = number.wrapping_add(1);
+        token.ages[number as usize % AGES] = now;
+        token.last_ms = token.last_ms.max(shape.venue_ms);
+        (token.heard, token.suspicion) = (now, None);
+        replay(events, token.instrument, &mut token.mirror);
+        for (l, seat) in token.seats.iter_mut().enumerate() {
+            // Its snapshot had this in it.
+            let had = seat.place == Place::Following && shape.venue_ms < seat.snapshot_ms && shape.kind == Kind::Change;
+            if seat.cursor == number && (seen & (1 << l) != 0 || had) {
+                seat.cursor = number.wrapping_add(1);
             }
         }
-        Admission::Kept
+        number
     }
 
     /// Trades, resolutions, and messages without events: no book depends on them.
@@ -570,14 +619,15 @@ impl Arbiter {
         }
         let first = seat.place == Place::Waiting;
         let token = &mut self.tokens[n];
-        // A line that lags gives an old book for a new one; but a venue that always does is believed in the end.
+        // A line that lags gives an old book for a new one; but when nobody gives another, it is believed in the end.
         let before = self.log.by_content(entry.content, line).and_then(|e| self.log.get(e).touches.first().copied());
         let older = (shape.venue_ms != 0 && shape.venue_ms < token.last_ms)
             || before.is_some_and(|(_, number)| number.wrapping_add(1) < token.head);
-        if token.trust == Trust::Down && older && seat.requests < REQUESTS_MAX {
+        let early = token.gap.is_some_and(|(since, _)| now.since(since) < OLDER_NS);
+        if token.trust == Trust::Down && older && early {
             self.counts.stale += 1;
             let seat = &mut token.seats[line];
-            (seat.place, seat.since, seat.requests) = (Place::Ask, now, seat.requests + 1);
+            (seat.place, seat.since) = (Place::Ask, now);
             return Admission::Kept;
         }
         let second_until = if first { now.plus(SECOND_SNAPSHOT_NS) } else { seat.second_until };
@@ -739,21 +789,8 @@ impl Arbiter {
         };
         self.counts.forwarded += u64::from(admission == Admission::Forwarded);
         for &n in followed {
-            let token = &mut self.tokens[n];
-            let number = token.head;
-            token.head = number.wrapping_add(1);
-            token.ages[number as usize % AGES] = now;
-            token.last_ms = token.last_ms.max(shape.venue_ms);
-            (token.heard, token.suspicion) = (now, None);
-            replay(events, token.instrument, &mut token.mirror);
-            for (l, seat) in token.seats.iter_mut().enumerate() {
-                // Its snapshot had this in it.
-                let had = seat.place == Place::Following && shape.venue_ms < seat.snapshot_ms;
-                if seat.cursor == number && (entry.seen & (1 << l) != 0 || (had && shape.kind == Kind::Change)) {
-                    seat.cursor = number.wrapping_add(1);
-                }
-            }
-            let _ = entry.touches.push((token.instrument, number));
+            let number = self.note(n, entry.seen, shape, events, now);
+            let _ = entry.touches.push((self.tokens[n].instrument, number));
         }
         // Lines that were ahead have brought it already.
         let content = entry.content;
@@ -928,6 +965,12 @@ impl Arbiter {
                 out.push(token.instrument);
             }
         }
+    }
+
+    /// True if there is anything to ask for on a line.
+    #[inline]
+    pub fn has_requests(&self, line: usize) -> bool {
+        self.tokens.iter().any(|t| t.seats[line].place == Place::Ask)
     }
 
     /// True if the line is to be closed and opened anew.

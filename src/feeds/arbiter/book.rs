@@ -50,7 +50,7 @@ impl Shape {
 }
 
 /// True if a message changes more books than a message of the venue can: it is not taken apart, but refused.
-pub(crate) fn too_wide(events: &[MarketEvent]) -> bool {
+pub(in crate::feeds) fn too_wide(events: &[MarketEvent]) -> bool {
     let shape = Shape::of(events);
     shape.touches.is_full() && events.iter().filter_map(instrument).any(|i| !shape.touches.contains(&i))
 }
