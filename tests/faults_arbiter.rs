@@ -186,6 +186,8 @@ struct World {
     witness: bool,
     /// Every message is about one book.
     single: bool,
+    /// Every message has a millisecond of its own.
+    distinct: bool,
 }
 
 impl World {
@@ -204,6 +206,7 @@ impl World {
             lied_to: false,
             witness: true,
             single: false,
+            distinct: false,
         };
         for i in BOTH {
             for (side, tick, qty) in [(BookSide::Bid, 40, 10), (BookSide::Bid, 39, 5), (BookSide::Ask, 60, 10)] {
@@ -243,7 +246,7 @@ impl World {
 
     /// The venue changes one book, or both in one message, and tells every line.
     fn emit(&mut self, dice: &mut Dice) {
-        if dice.chance(70) {
+        if self.distinct || dice.chance(70) {
             self.venue_ms += 1 + dice.below(3);
         }
         let ms = self.venue_ms;
@@ -453,6 +456,8 @@ fn troubled(seed: u64, loses: u64, freezes: bool) -> World {
     let mut world = World::new(2 + seed as usize % 2, Rules::default());
     // A line that loses something may lead, and then nobody can know before another has spoken.
     world.lied_to = loses > 0 || freezes;
+    // A snapshot has the venue's millisecond: after a gap, nobody can tell which of the states within it is the newer.
+    world.distinct = !world.lied_to;
     world.lines[0].fault.loses = loses;
     for _ in 0..6 {
         live(&mut world, &mut dice, 15);

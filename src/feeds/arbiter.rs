@@ -153,6 +153,8 @@ struct Seat {
     snapshot_ms: u64,
     /// Content of its snapshot, while nothing has come after it.
     snapshot: u64,
+    /// Its snapshot is the book as it was at this number, but says that it is newer.
+    equals: Option<u32>,
     /// Its snapshot contradicts the book as it was at this number.
     against: Option<u32>,
     /// Until then another snapshot may follow.
@@ -547,9 +549,7 @@ impl Arbiter {
         (token.heard, token.suspicion) = (now, None);
         replay(events, token.instrument, &mut token.mirror);
         for (l, seat) in token.seats.iter_mut().enumerate() {
-            // Its snapshot had this in it.
-            let had = seat.place == Place::Following && shape.venue_ms < seat.snapshot_ms && shape.kind == Kind::Change;
-            if seat.cursor == number && (seen & (1 << l) != 0 || had) {
+            if seat.cursor == number && seen & (1 << l) != 0 {
                 seat.cursor = number.wrapping_add(1);
             }
         }
@@ -651,9 +651,11 @@ impl Arbiter {
                 self.begin(n, line, entry, shape, events, now, sink)
             }
             _ if same(events, &token.mirror) => {
-                let head = token.head;
+                // A newer book can be the same again by chance, if the others have not brought yet what lies between.
+                let (head, newer) = (token.head, shape.venue_ms > token.last_ms);
                 let seat = &mut token.seats[line];
-                (seat.place, seat.cursor) = (Place::Following, head);
+                (seat.place, seat.cursor) = (if newer { Place::Aligning } else { Place::Following }, head);
+                seat.equals = newer.then_some(head);
                 Admission::Kept
             }
             _ => {
@@ -1046,6 +1048,11 @@ impl Arbiter {
                 }
             }
             Place::Aligning => {
+                // Nothing came since, on any line: there was nothing between.
+                if seat.equals == Some(head) && seat.snapshot != 0 && now.since(seat.since) >= rules.freeze_after_ns {
+                    (seat.place, seat.cursor) = (Place::Following, head);
+                    return;
+                }
                 if seat.against != Some(head) {
                     seat.against = None;
                     return;
