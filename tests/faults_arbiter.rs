@@ -53,7 +53,11 @@ struct Truth {
 impl Truth {
     fn set(&mut self, side: BookSide, tick: u16, qty: u64) {
         let side = if side == BookSide::Bid { &mut self.bids } else { &mut self.asks };
-        if qty == 0 { side.remove(&tick) } else { side.insert(tick, qty) };
+        if qty == 0 {
+            side.remove(&tick)
+        } else {
+            side.insert(tick, qty)
+        };
     }
 
     fn levels(&self) -> Levels {
@@ -80,10 +84,7 @@ fn snapshot(instrument: InstrumentIx, levels: &Levels, venue_ms: u64) -> Vec<Mar
 }
 
 fn change(instrument: InstrumentIx, side: BookSide, tick: u16, qty: u64, venue_ms: u64) -> Vec<MarketEvent> {
-    vec![
-        MarketEvent::Delta { instrument, side, price: price(tick), qty: Qty(qty) },
-        MarketEvent::FrameEnd { venue_ms },
-    ]
+    vec![MarketEvent::Delta { instrument, side, price: price(tick), qty: Qty(qty) }, MarketEvent::FrameEnd { venue_ms }]
 }
 
 /// A message on its way: its bytes' hash and its events.
@@ -221,7 +222,9 @@ impl World {
     }
 
     fn open(&mut self, l: usize) {
-        if std::env::var("SEED").is_ok() { eprintln!("open {l}"); }
+        if std::env::var("SEED").is_ok() {
+            eprintln!("open {l}");
+        }
         self.lines[l].open = true;
         self.lines[l].queue.clear();
         self.arbiter.open(l, self.now);
@@ -236,7 +239,9 @@ impl World {
     }
 
     fn close(&mut self, l: usize) {
-        if std::env::var("SEED").is_ok() { eprintln!("close {l}"); }
+        if std::env::var("SEED").is_ok() {
+            eprintln!("close {l}");
+        }
         self.lines[l].open = false;
         self.lines[l].queue.clear();
         let mut events = Vec::new();
@@ -306,7 +311,9 @@ impl World {
         if !self.arbiter.offer(l, m.raw, self.now) {
             self.arbiter.admit(l, m.raw, &m.events, self.now, &mut |e| events.push(e));
         }
-        if std::env::var("SEED").is_ok() { eprintln!("{} line {l} {:x} {:?} -> {:?}", self.now.0 / MS % 100000, m.raw >> 48, m.events, events.len()); }
+        if std::env::var("SEED").is_ok() {
+            eprintln!("{} line {l} {:x} {:?} -> {:?}", self.now.0 / MS % 100000, m.raw >> 48, m.events, events.len());
+        }
         self.hear(events);
     }
 

@@ -281,6 +281,7 @@ fn the_engine_can_ask_for_a_book_anew() {
         }
         while let Some(text) = read_text(&mut socket) {
             heard.lock().expect("unpoisoned").push(text);
+            socket.write_all(&frame(1, book("222").as_bytes())).expect("a snapshot");
         }
     });
     let mut rig = market_rig(addr, 64);
@@ -291,6 +292,7 @@ fn the_engine_can_ask_for_a_book_anew() {
         rig.tile.poll();
         count(1)(&asked.lock().expect("unpoisoned"))
     });
+    while !matches!(rig.next(), MarketEvent::FrameEnd { .. }) {}
     rig.resync.push(InstrumentIx(1)).expect("room");
     until("the requests", || {
         rig.tile.poll();

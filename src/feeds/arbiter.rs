@@ -607,7 +607,9 @@ impl Arbiter {
         match seat.place {
             // On its way since before we asked.
             Place::Off | Place::Ask => return Admission::Kept,
-            Place::Following if seat.cursor == self.tokens[n].head && !self.has_pending(line, self.tokens[n].instrument) => {
+            Place::Following
+                if seat.cursor == self.tokens[n].head && !self.has_pending(line, self.tokens[n].instrument) =>
+            {
                 return self.give(&[n], entry, shape, events, now, sink);
             }
             Place::Following if now > seat.second_until => {
@@ -648,7 +650,7 @@ impl Arbiter {
                 if self.tokens[n].must_agree && !agreed && self.lines.iter().filter(|l| l.open).count() > 1 {
                     return Admission::Kept;
                 }
-                self.begin(n, line, entry, shape, events, now, sink)
+                self.begin(n, entry, shape, events, now, sink)
             }
             _ if same(events, &token.mirror) => {
                 // A newer book can be the same again by chance, if the others have not brought yet what lies between.
@@ -671,7 +673,6 @@ impl Arbiter {
     fn begin(
         &mut self,
         n: usize,
-        line: usize,
         entry: Entry,
         shape: &Shape,
         events: &[MarketEvent],
@@ -685,7 +686,8 @@ impl Arbiter {
         let head = token.head;
         token.begun = head;
         for (l, seat) in token.seats.iter_mut().enumerate() {
-            if l == line || (seat.place == Place::Aligning && seat.snapshot == entry.content) {
+            let same = seat.place == Place::Aligning && seat.snapshot == entry.content;
+            if entry.seen & (1 << l) != 0 || same {
                 (seat.place, seat.cursor) = (Place::Following, head);
             }
         }
@@ -796,7 +798,8 @@ impl Arbiter {
         }
         // Lines that were ahead have brought it already.
         let content = entry.content;
-        let mut ahead: [Option<heapless::Vec<InstrumentIx, { log::TOUCHES_MAX }>>; LINES_MAX] = [const { None }; LINES_MAX];
+        let mut ahead: [Option<heapless::Vec<InstrumentIx, { log::TOUCHES_MAX }>>; LINES_MAX] =
+            [const { None }; LINES_MAX];
         for (l, line) in self.lines.iter_mut().enumerate() {
             if entry.seen & (1 << l) == 0
                 && let Some(at) = line.pending.iter().position(|p| p.content == content)
@@ -836,11 +839,14 @@ impl Arbiter {
             }
         }
         let after_snapshot = |i: &&InstrumentIx| {
-            index_of(&self.index, **i).is_some_and(|n| {
-                matches!(self.tokens[n].seats[line].place, Place::Aligning | Place::Following)
-            })
+            index_of(&self.index, **i)
+                .is_some_and(|n| matches!(self.tokens[n].seats[line].place, Place::Aligning | Place::Following))
         };
-        it.push_back(Pending { content, at: now, touches: shape.touches.iter().filter(after_snapshot).copied().collect() });
+        it.push_back(Pending {
+            content,
+            at: now,
+            touches: shape.touches.iter().filter(after_snapshot).copied().collect(),
+        });
     }
 
     /// A line is behind on this book and brought something that is not what it should have brought.
@@ -1168,7 +1174,8 @@ impl Arbiter {
             Trust::Down => {}
             Trust::Doubted { answers, .. } => {
                 *answers += 1;
-                let (answers, settled) = (*answers, !moved && token.suspicion.is_some_and(|(_, head)| head == token.head));
+                let (answers, settled) =
+                    (*answers, !moved && token.suspicion.is_some_and(|(_, head)| head == token.head));
                 token.suspicion = Some((now, token.head));
                 if settled {
                     // What was given out is not true: whoever said so is taken out, the others begin anew.

@@ -411,8 +411,7 @@ impl MarketFeed {
             self.replacement = None;
             return;
         }
-        let all_well =
-            self.lines.iter().enumerate().all(|(n, l)| l.is_none() || self.reading.arbiter.is_aligned(n));
+        let all_well = self.lines.iter().enumerate().all(|(n, l)| l.is_none() || self.reading.arbiter.is_aligned(n));
         let due = |l: &Option<Line>| l.as_ref().is_some_and(|l| l.socket.is_open() && now.wall >= l.replace_at);
         let Some(old) = self.lines.iter().position(due).filter(|_| all_well) else { return };
         let Some(fresh) = self.lines.iter().position(Option::is_none) else { return };
@@ -497,14 +496,7 @@ type Push<'a> = &'a mut dyn FnMut(MarketEvent) -> bool;
 
 impl Reading {
     /// One object of a message. True if some of it did not fit the ring.
-    fn object(
-        &mut self,
-        line: usize,
-        object: &mut [u8],
-        stamp: Stamp,
-        meter: Meter<'_>,
-        push: Push<'_>,
-    ) -> bool {
+    fn object(&mut self, line: usize, object: &mut [u8], stamp: Stamp, meter: Meter<'_>, push: Push<'_>) -> bool {
         let Meter { clock, samples, counters, counts } = meter;
         let before = clock.cycles();
         let raw = xxhash_rust::xxh3::xxh3_64(object);

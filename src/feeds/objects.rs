@@ -91,7 +91,9 @@ mod tests {
             let mut bytes = message.as_bytes().to_vec();
             let read = for_each(&mut bytes, &mut |o| found.push(String::from_utf8(o.to_vec()).unwrap()));
             match parts {
-                Some(parts) => assert_eq!((read, found.iter().map(String::as_str).collect::<Vec<_>>()), (Ok(()), parts.to_vec())),
+                Some(parts) => {
+                    assert_eq!((read, found.iter().map(String::as_str).collect::<Vec<_>>()), (Ok(()), parts.to_vec()))
+                }
                 None => assert_eq!((read, found.len()), (Err(NotAList), 0), "{message}"),
             }
         }

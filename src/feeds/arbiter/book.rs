@@ -85,9 +85,7 @@ pub(super) fn digest(events: &[MarketEvent]) -> u64 {
             MarketEvent::Level { instrument, side: s, price, qty } => (at(2, instrument, side(s), price), qty.micro()),
             MarketEvent::SnapshotEnd { instrument } => (at(3, instrument, 0, Price::ZERO), 0),
             MarketEvent::Delta { instrument, side: s, price, qty } => (at(4, instrument, side(s), price), qty.micro()),
-            MarketEvent::Top { instrument, bid, ask } => {
-                (at(5, instrument, 0, Price::ZERO), top(bid) << 16 | top(ask))
-            }
+            MarketEvent::Top { instrument, bid, ask } => (at(5, instrument, 0, Price::ZERO), top(bid) << 16 | top(ask)),
             MarketEvent::FrameEnd { venue_ms } => (6 << 48, venue_ms),
             MarketEvent::TickSizeChange { instrument, tick } => {
                 (at(7, instrument, 0, Price::ZERO), u64::from(tick.units()))
@@ -128,12 +126,14 @@ pub(super) fn replay(events: &[MarketEvent], of: InstrumentIx, book: &mut Book) 
 
 /// True if a snapshot is this book, level for level. A price given twice counts as given last.
 pub(super) fn same(events: &[MarketEvent], book: &Book) -> bool {
-    let levels = |side: BookSide| events.iter().filter(move |e| matches!(e, MarketEvent::Level { side: s, .. } if *s == side));
-    let there = |e: &MarketEvent| matches!(*e, MarketEvent::Level { side, price, qty, .. } if book.qty_at(side, price) == qty);
+    let levels =
+        |side: BookSide| events.iter().filter(move |e| matches!(e, MarketEvent::Level { side: s, .. } if *s == side));
+    let there =
+        |e: &MarketEvent| matches!(*e, MarketEvent::Level { side, price, qty, .. } if book.qty_at(side, price) == qty);
     book.trusted()
-        && [BookSide::Bid, BookSide::Ask].into_iter().all(|side| {
-            levels(side).all(there) && levels(side).count() == book.levels(side).count()
-        })
+        && [BookSide::Bid, BookSide::Ask]
+            .into_iter()
+            .all(|side| levels(side).all(there) && levels(side).count() == book.levels(side).count())
 }
 
 /// True for the placeholder that some answers hold instead of a book: an order at either end and nothing between.
