@@ -498,3 +498,293 @@ fn closures_and_reopenings_never_show_a_book_that_never_was() {
 fn after_losses_and_freezes_the_books_are_right_again() {
     cases(|seed| drop(troubled(seed, seed % 30, true)));
 }
+
+// ---- the catalogue, row by row ----
+
+const BID: BookSide = BookSide::Bid;
+
+/// A quiet world in which everybody has the books.
+fn settled(lines: usize) -> World {
+    let mut world = World::new(lines, Rules::default());
+    world.drain();
+    world.assert_in_step("at first");
+    world
+}
+
+impl World {
+    /// The venue sets one level of one book and tells every line that is not at fault.
+    fn say(&mut self, i: InstrumentIx, side: BookSide, tick: u16, qty: u64) {
+        self.venue_ms += 1;
+        self.truth[i.ix()].set(side, tick, qty);
+        self.changed_ms[i.ix()] = self.venue_ms;
+        let levels = self.truth[i.ix()].levels();
+        self.history[i.ix()].push(levels);
+        let said = message(change(i, side, tick, qty, self.venue_ms));
+        for line in self.lines.iter_mut().filter(|l| l.open) {
+            if !line.fault.frozen && line.fault.mute != Some(i) {
+                let mut said = said.clone();
+                if line.fault.lies {
+                    said = message(change(i, side, tick, qty + 7, self.venue_ms));
+                }
+                line.queue.push_back(said);
+            }
+        }
+    }
+
+    fn counts(&mut self) -> polyloly_fast::feeds::arbiter::Counts {
+        self.arbiter.take_counts()
+    }
+
+    fn gaps(&mut self) -> Vec<(InstrumentIx, GapReason)> {
+        std::mem::take(&mut self.engine.gaps)
+    }
+}
+
+#[test]
+fn t01_freeze_of_one_token_on_every_line_is_found_by_the_witness_alone() {
+    let mut world = settled(2);
+    for line in &mut world.lines {
+        line.fault.mute = Some(YES);
+    }
+    world.say(YES, BID, 41, 10);
+    // The other token speaks all the time, and so do pings, which the arbiter never hears of.
+    for n in 0..80 {
+        world.say(NO, BID, 35, 10 + n);
+        world.settle(50);
+        if !world.engine.gaps.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(world.gaps(), [(YES, GapReason::Frozen)], "and nothing of the other token");
+    assert!(world.now.0 / MS - START_MS <= 4_000, "within the budget: 2 s of silence and two answers");
+    let counts = world.counts();
+    assert_eq!((counts.freezes, counts.line_freezes, counts.disputes), (1, 0, 0));
+    world.settle(1_000);
+    world.assert_in_step("a fresh snapshot was asked for");
+    assert!(world.counts().frozen_ns >= 2_000 * MS, "the report says for how long");
+}
+
+#[test]
+fn t01_freeze_of_both_lines_gives_nothing_as_fresh_and_ends_in_fresh_lines() {
+    let mut world = settled(2);
+    world.lines.iter_mut().for_each(|l| l.fault.frozen = true);
+    world.say(YES, BID, 41, 10);
+    let heard = world.engine.heard.len();
+    // Requests for snapshots are not answered either, until a line is opened anew.
+    while world.lines.iter().all(|l| l.restarts == 0) {
+        assert_eq!(world.engine.heard.len(), heard, "nothing is given out");
+        assert!(world.now.0 / MS - START_MS < 60_000, "a line is opened anew when its snapshots never come");
+        world.settle(50);
+    }
+    assert_eq!(world.lines.iter().map(|l| l.restarts).sum::<u32>(), 1, "one at a time");
+    world.settle(1_000);
+    assert_eq!(world.gaps(), [(YES, GapReason::Frozen)], "and nothing of the book that has not moved");
+    world.assert_in_step("by the fresh line");
+}
+
+#[test]
+fn t18_one_of_two_lines_lags_and_is_taken_out_without_a_gap() {
+    let mut world = settled(2);
+    // Line 1 brings everything 600 ms late at first, which is allowed, then ever later.
+    for n in 0..40_u64 {
+        world.say(YES, BID, 35, 10 + n);
+        while world.deliver(0) {}
+        world.wait(100);
+        if n >= 6 && n < 12 {
+            world.deliver(1);
+        }
+    }
+    let counts = world.counts();
+    assert_eq!(world.gaps(), []);
+    assert!(counts.lag_ns_max[1] >= 500 * MS && counts.lag_ns_max[0] == 0, "{counts:?}");
+    assert!(counts.line_freezes >= 1, "{counts:?}");
+    world.settle(500);
+    world.assert_in_step("the prompt line's stream");
+}
+
+#[test]
+fn t18_one_of_two_lines_lies_and_the_witness_tells_which() {
+    for (liar, leads) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+        let mut world = settled(2);
+        world.lied_to = true;
+        world.lines[liar].fault.lies = true;
+        world.say(YES, BID, 35, 20);
+        world.deliver(leads);
+        world.deliver(1 - leads);
+        assert_eq!(world.gaps(), [(YES, GapReason::Disputed)], "at once: liar {liar}, leader {leads}");
+        // Honest by now, but it stays out until it was opened anew.
+        world.lines[liar].fault.lies = false;
+        world.say(YES, BID, 36, 30);
+        world.settle(2_000);
+        assert_eq!((world.lines[liar].restarts, world.lines[1 - liar].restarts), (1, 0), "liar {liar}, leader {leads}");
+        assert_eq!(world.gaps(), [], "no second gap");
+        world.assert_in_step("as the witness has it");
+    }
+}
+
+#[test]
+fn t18_without_a_witness_a_disputed_book_waits_until_two_lines_agree() {
+    let mut world = settled(2);
+    (world.lied_to, world.witness) = (true, false);
+    world.lines[1].fault.lies = true;
+    world.say(YES, BID, 35, 20);
+    world.drain();
+    assert_eq!(world.gaps(), [(YES, GapReason::Disputed)]);
+    world.settle(2_000);
+    assert!(!world.engine.books[YES.ix()].trusted(), "nobody can tell");
+    world.settle(3_000);
+    world.assert_in_step("fresh snapshots of both agree");
+}
+
+#[test]
+fn t18_two_lines_against_one_need_no_witness() {
+    let mut world = settled(3);
+    (world.lied_to, world.witness) = (true, false);
+    world.lines[2].fault.lies = true;
+    world.say(YES, BID, 35, 20);
+    for l in [0, 1, 2] {
+        world.deliver(l);
+    }
+    assert_eq!(world.gaps(), []);
+    world.settle(300);
+    assert_eq!(world.lines.iter().map(|l| l.restarts).collect::<Vec<_>>(), [0, 0, 1]);
+    world.assert_in_step("what two have said");
+}
+
+#[test]
+fn d05_delta_before_snapshot_gap_duplicate_stale() {
+    let mut world = settled(1);
+    let heard = |w: &World| w.engine.heard.len();
+    // Before a snapshot.
+    let mut fresh = World::new(1, Rules::default());
+    fresh.lines[0].queue.clear();
+    fresh.bring(0, &message(change(YES, BID, 35, 20, START_MS + 1)));
+    assert_eq!((heard(&fresh), fresh.counts().before_snapshot), (0, 1), "before a snapshot nothing is given out");
+    // A duplicate, in a row and out of turn.
+    let (a, b) = (change(YES, BID, 35, 20, START_MS + 5), change(YES, BID, 35, 30, START_MS + 6));
+    world.lied_to = true;
+    let before = heard(&world);
+    for m in [&a, &a, &b, &b, &a] {
+        world.bring(0, &message(m.clone()));
+    }
+    assert_eq!(heard(&world) - before, 2, "each once");
+    assert_eq!(world.engine.books[YES.ix()].qty_at(BID, price(35)), Qty(30), "the old one is not applied again");
+    assert_eq!(world.gaps(), []);
+    // Older than what was given out, and never seen.
+    world.bring(0, &message(change(YES, BID, 36, 20, START_MS + 4)));
+    assert_eq!(heard(&world) - before, 2, "stale: dropped");
+    assert_eq!(world.counts().stale, 1);
+    assert_eq!(world.gaps(), [(YES, GapReason::Disputed)], "and a snapshot is asked for");
+    let mut wanted = Vec::new();
+    world.arbiter.take_requests(0, world.now, &mut wanted);
+    assert_eq!(wanted, [YES]);
+}
+
+#[test]
+fn a_line_that_lost_something_is_not_followed_over_the_loss() {
+    let mut world = settled(2);
+    // Line 1 loses one message, and then line 0 dies before anybody could compare.
+    world.say(YES, BID, 35, 20);
+    world.lines[1].queue.clear();
+    world.drain();
+    world.close(0);
+    world.say(YES, BID, 36, 30);
+    world.drain();
+    let waited = world.engine.levels(YES).iter().any(|l| l.1 == 36);
+    assert!(!waited, "its next message does not continue the stream");
+    world.lied_to = true;
+    world.settle(10_000);
+    assert!(!world.gaps().is_empty());
+    world.assert_in_step("after a fresh snapshot");
+}
+
+#[test]
+fn story_10_hours_of_silence_are_silence_only_if_the_witness_agrees() {
+    let mut world = settled(2);
+    world.settle(60_000);
+    assert_eq!(world.gaps(), [], "a quiet market is a quiet market");
+    assert!(world.counts().witnessed > 20);
+    world.lines.iter_mut().for_each(|l| l.fault.frozen = true);
+    world.say(NO, BID, 41, 10);
+    let from = world.now;
+    while world.engine.gaps.is_empty() && world.now.since(from) < 10_000 * MS {
+        world.settle(50);
+    }
+    assert_eq!(world.gaps(), [(NO, GapReason::Frozen)]);
+    assert!(world.now.since(from) <= 4_000 * MS, "{} ms", world.now.since(from) / MS);
+}
+
+#[test]
+fn story_14_no_change_is_given_out_before_the_first_snapshot_of_its_book() {
+    let mut world = World::new(2, Rules::default());
+    // One token's snapshot comes on neither line; changes of both come in one message.
+    world.lines.iter_mut().for_each(|l| l.queue.retain(|m| m.events[0] == m.events[0] && !touches(m, NO)));
+    world.drain();
+    for n in 0..20 {
+        let mut events = change(YES, BID, 35, 10 + n, START_MS + 1 + n);
+        events.insert(1, MarketEvent::Delta { instrument: NO, side: BID, price: price(30), qty: Qty(n + 1) });
+        let m = message(events);
+        world.lied_to = true;
+        (0..2).for_each(|l| world.bring(l, &m));
+    }
+    let of_no = world
+        .engine
+        .heard
+        .iter()
+        .flatten()
+        .filter(|e| matches!(e, MarketEvent::Delta { instrument, .. } if *instrument == NO));
+    assert_eq!(of_no.count(), 0);
+    assert_eq!(world.engine.books[YES.ix()].qty_at(BID, price(35)), Qty(29), "the other book goes on");
+}
+
+fn touches(m: &Message, i: InstrumentIx) -> bool {
+    m.events.iter().any(|e| matches!(e, MarketEvent::SnapshotStart { instrument, .. } if *instrument == i))
+}
+
+#[test]
+fn story_15_a_ghost_or_an_old_book_over_rest_never_freezes_a_live_one() {
+    let mut world = settled(1);
+    world.witness = false;
+    let ghost = vec![(BID, 1, 30_790), (BookSide::Ask, 99, 30_918)];
+    let levels = world.truth[0].levels();
+    let older: Levels = levels[1..].to_vec();
+    for n in 0..50 {
+        world.settle(500);
+        let ms = world.now.0 / MS;
+        world.answer(&snapshot(YES, &ghost, ms));
+        world.answer(&snapshot(YES, &older, START_MS - 1_000 - n));
+    }
+    assert_eq!(world.gaps(), []);
+    assert_eq!(world.counts().ghosts, 100);
+}
+
+#[test]
+fn story_16_another_hash_or_time_of_the_same_levels_never_asks_for_anything() {
+    let mut world = settled(2);
+    world.witness = false;
+    let levels = world.truth[0].levels();
+    for n in 0..200 {
+        world.settle(100);
+        // The hash is not even read; the time of the answer differs every time.
+        world.answer(&snapshot(YES, &levels, START_MS + n));
+    }
+    let counts = world.counts();
+    assert_eq!((world.gaps(), counts.mismatches, counts.witnessed), (vec![], 0, 200));
+    let mut wanted = Vec::new();
+    (0..2).for_each(|l| world.arbiter.take_requests(l, world.now, &mut wanted));
+    assert_eq!(wanted, []);
+}
+
+#[test]
+fn a_change_in_flight_is_no_freeze() {
+    let mut world = settled(1);
+    world.witness = false;
+    world.say(YES, BID, 41, 10);
+    // The answer overtakes the stream, which comes within the grace.
+    world.testify(YES);
+    world.wait(300);
+    world.drain();
+    world.wait(300);
+    world.testify(YES);
+    assert_eq!(world.gaps(), []);
+}

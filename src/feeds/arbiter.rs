@@ -1047,9 +1047,9 @@ impl Arbiter {
                 if seat.requests < REQUESTS_MAX {
                     seat.requests += 1;
                     (seat.place, seat.since) = (Place::Ask, now);
-                } else if now >= seat.not_before {
+                } else if now >= seat.not_before && self.can_spare(line) {
                     // Opened anew once; after that it is asked for now and then.
-                    seat.not_before = now.plus(HOPELESS_NS);
+                    self.tokens[n].seats[line].not_before = now.plus(HOPELESS_NS);
                     self.lines[line].restart = true;
                 }
             }
@@ -1094,6 +1094,19 @@ impl Arbiter {
             }
             _ => {}
         }
+    }
+
+    /// True if the line can be opened anew without a gap in any book, or is the only one.
+    fn can_spare(&self, line: usize) -> bool {
+        let mut others = self.lines.iter().enumerate().filter(|(l, it)| *l != line && it.open);
+        let alone = others.clone().next().is_none();
+        let one_by_one = !others.any(|(_, it)| it.restart);
+        let followed_elsewhere = |n: usize| {
+            self.tokens[n].trust == Trust::Down
+                || self.tokens[n].seats[line].place != Place::Following
+                || self.seated(n).any(|(l, s)| l != line && s.place == Place::Following)
+        };
+        alone || (one_by_one && (0..self.tokens.len()).all(followed_elsewhere))
     }
 
     /// Lines that had to agree, have all given a snapshot, and do not.
@@ -1172,15 +1185,16 @@ impl Arbiter {
         let moved = token.heard > asked;
         match &mut token.trust {
             Trust::Down => {}
-            Trust::Doubted { answers, .. } => {
+            Trust::Doubted { answers, accusers, .. } => {
                 *answers += 1;
-                let (answers, settled) =
-                    (*answers, !moved && token.suspicion.is_some_and(|(_, head)| head == token.head));
+                let (answers, accusers) = (*answers, *accusers);
+                let settled = !moved && token.suspicion.is_some_and(|(_, head)| head == token.head);
                 token.suspicion = Some((now, token.head));
                 if settled {
                     // What was given out is not true: whoever said so is taken out, the others begin anew.
+                    let said_so = |(l, s): &(usize, &Seat)| s.place == Place::Following && accusers & (1 << l) == 0;
                     let liars: heapless::Vec<usize, LINES_MAX> =
-                        self.seated(n).filter(|(_, s)| s.place == Place::Following).map(|(l, _)| l).collect();
+                        self.seated(n).filter(said_so).map(|(l, _)| l).collect();
                     self.lose(n, None, now, sink);
                     liars.iter().for_each(|l| self.quarantine(*l));
                 } else if answers >= DOUBT_ANSWERS_MAX {
@@ -1207,7 +1221,9 @@ impl Arbiter {
         let again = token.frozen_at.is_some_and(|at| now.since(at) < FORGIVEN_NS);
         token.frozen_at = Some(now);
         self.lose(n, Some(GapReason::Frozen), now, sink);
-        if again && let Some(line) = (0..LINES_MAX).find(|l| self.lines[*l].open && !self.lines[*l].restart) {
+        let open = |l: &usize| self.lines[*l].open && !self.lines[*l].restart;
+        let line = (0..LINES_MAX).filter(open).find(|l| self.can_spare(*l)).or((0..LINES_MAX).find(open));
+        if let Some(line) = line.filter(|_| again) {
             self.lines[line].restart = true;
         }
     }
