@@ -788,3 +788,85 @@ fn a_change_in_flight_is_no_freeze() {
     world.testify(YES);
     assert_eq!(world.gaps(), []);
 }
+
+/// Frames as they were captured, and frames made up: buyers are bids and sellers are asks, for either token.
+#[test]
+fn story_18_no_change_is_applied_to_the_wrong_side() {
+    use polyloly_fast::{
+        types::{
+            Account, Address, ConditionId, Event, MarketSpec, TokenId, Universe,
+            fees::FeeSchedule,
+            market::{Exchange, MarketKind, SignatureType},
+        },
+        wire::market::MarketParser,
+    };
+    let samples = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/samples/ws_market");
+    let captured = std::fs::read_to_string(samples.join("price_change_2026-09-30_a.json")).expect("a fixture");
+    let captured: serde_json::Value = serde_json::from_str(&captured).expect("JSON");
+    let captured = if captured.is_array() { captured[0].clone() } else { captured };
+    let entries = captured["price_changes"].as_array().expect("changes").clone();
+    let text = |v: &serde_json::Value| v.as_str().expect("a text").to_owned();
+    let tokens: Vec<String> = entries.iter().map(|e| text(&e["asset_id"])).collect();
+    assert_eq!(tokens.len(), 2, "both tokens of a market");
+    let owner = Address([1; 20]);
+    let market = MarketSpec {
+        condition: ConditionId::parse(text(&captured["market"]).as_bytes()).unwrap_or_default(),
+        slug: String::new(),
+        tokens: [0, 1].map(|n: usize| TokenId::parse(tokens[n].as_bytes()).expect("a token")),
+        outcomes: ["A".into(), "B".into()],
+        exchange: Exchange::V2,
+        tick: TickSize::Cent,
+        min_size: Qty::shares(5),
+        fee: FeeSchedule::FREE,
+        hold_ms: 0,
+        clear_on_start: false,
+        game_start: None,
+        kind: MarketKind::Series,
+    };
+    let account = Account { owner, funder: owner, signature_type: SignatureType::Eoa };
+    let mut parser = MarketParser::new(&Universe { chain_id: 137, account, markets: vec![market] });
+    let mut read = |text: &str| {
+        let mut events = Vec::new();
+        let keep = &mut |e| match e {
+            Event::Market(e) => events.push(e),
+            other => panic!("{other:?}"),
+        };
+        parser.parse(&mut text.as_bytes().to_vec(), keep).expect("a message");
+        events
+    };
+    // As captured.
+    for (event, entry) in read(&captured.to_string()).iter().zip(&entries) {
+        let MarketEvent::Delta { side, price: at, qty, .. } = event else { panic!("{event:?}") };
+        assert_eq!(*side, if text(&entry["side"]) == "BUY" { BID } else { BookSide::Ask });
+        assert_eq!(Price::parse(text(&entry["price"]).as_bytes()), Ok(*at));
+        assert_eq!(Qty::parse(text(&entry["size"]).as_bytes()), Some(*qty));
+    }
+    // Made up: a history through two lines ends in the same book as a naive reading of it.
+    let mut dice = Dice(18);
+    for _ in 0..200 {
+        let mut world = settled(2);
+        world.lied_to = true;
+        let mut naive = world.truth.clone();
+        for n in 1..30 {
+            let (t, buy) = (dice.below(2) as usize, dice.chance(50));
+            let (tick, size) = (if buy { 30 } else { 55 } + dice.below(5) as u16, dice.below(4));
+            let said = format!(
+                r#"{{"event_type":"price_change","market":"0x1","timestamp":"{}","price_changes":[{{"asset_id":"{}","price":"0.{tick}","size":"{size}","side":"{}"}}]}}"#,
+                START_MS + n,
+                tokens[t],
+                if buy { "BUY" } else { "SELL" }
+            );
+            naive[t].set(if buy { BID } else { BookSide::Ask }, tick, size * 1_000_000);
+            let m = message(read(&said));
+            (0..2).for_each(|l| world.bring(l, &m));
+        }
+        for i in BOTH {
+            assert_eq!(world.engine.levels(i), naive[i.ix()].levels());
+        }
+    }
+    let sessions =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/polymarket/market_channel.jsonl");
+    if !sessions.exists() {
+        eprintln!("SKIPPED: no recorded session of the market channel beside the repository; fixtures alone were read");
+    }
+}
