@@ -3,16 +3,10 @@
 
 mod support;
 
-use std::{
-    fs,
-    io::{Read, Write},
-    net::TcpStream,
-    os::unix::fs::PermissionsExt,
-    time::Instant,
-};
+use std::{fs, io::Write, net::TcpStream, os::unix::fs::PermissionsExt};
 
 use serde_json::Value;
-use support::{Operator, PATIENCE, Running, Scratch, assert_clean, exchange, get, number, polyloly, until};
+use support::{Operator, Running, Scratch, assert_clean, exchange, get, number, polyloly, until};
 
 /// A match that lasts longer than any test waits.
 const LONG: [&str; 7] = ["run", "--cores", "0", "--speed", "20", "--summary", "summary.json"];

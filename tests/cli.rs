@@ -13,7 +13,7 @@ use polyloly_fast::{
     types::{
         Account, Address, ConditionId, Event, InstrumentIx, MarketSpec, Nanos, Price, Qty, Sequenced, Stamp, TickSize,
         TokenId, Universe, Usdc,
-        event::{AckStatus, BookSide, MarketEvent, ReplyEvent, UserEvent},
+        event::{AckStatus, BookSide, MarketEvent, ReadEvent, ReplyEvent, UserEvent},
         fees::FeeSchedule,
         market::{Exchange, MarketKind, SignatureType},
     },
@@ -59,7 +59,9 @@ fn outcome(args: &[&str]) -> (i32, String, String) {
 fn script() -> impl Iterator<Item = Event> {
     let market = Event::Market;
     let mut events = vec![Event::Start { run_tag: 5, cash: Usdc::dollars(1_000), match_feed: false }];
-    events.extend([Event::User(UserEvent::Up), Event::Reply(ReplyEvent::GatewayUp)]);
+    events.extend([Event::User(UserEvent::Up), Event::Reply(ReplyEvent::GatewayUp), Event::Tick]);
+    let reading = [ReadEvent::Begin { round: 1 }, ReadEvent::End { round: 1, complete: true }];
+    events.extend(reading.map(|read| Event::Reply(ReplyEvent::Read(read))));
     for (instrument, bid, ask) in [(InstrumentIx(0), 4_900, 5_100), (InstrumentIx(1), 4_900, 5_100)] {
         events.push(market(MarketEvent::SnapshotStart { instrument, tick: None, venue_ms: 0 }));
         for (side, units) in [(BookSide::Bid, bid), (BookSide::Ask, ask)] {
@@ -271,10 +273,10 @@ fn every_difference_is_told_in_a_sentence() {
         (
             "an action that nobody asked for",
             |r| match r {
-                Record::Event(e) if e.seq == 4 => vec![r, Record::Action { seq: 4, action: Action::CancelAll }],
+                Record::Event(e) if e.seq == 5 => vec![r, Record::Action { seq: 5, action: Action::CancelAll }],
                 _ => vec![r],
             },
-            "event 4: recorded CancelAll, recomputed nothing",
+            "event 5: recorded CancelAll, recomputed nothing",
         ),
         (
             "another action",
@@ -282,7 +284,7 @@ fn every_difference_is_told_in_a_sentence() {
                 Record::Action { seq, .. } => vec![Record::Action { seq, action: Action::CancelAll }],
                 _ => vec![r],
             },
-            "a different action: recorded CancelAll, recomputed Place",
+            "a different action: recorded CancelAll, recomputed Reconcile",
         ),
         (
             "another state",

@@ -69,6 +69,8 @@ pub enum Leaving {
     Merge(MarketIx, Qty),
     /// A question about an order.
     Lookup(OrderHash),
+    /// A reading of everything that the venue knows of us.
+    Reconcile(u32),
     /// A fresh snapshot of one book.
     Resync(InstrumentIx),
     /// Anything that no run of the benches should ask for.
@@ -243,12 +245,10 @@ impl Pipeline {
                 }
                 Command::Merge { market, qty } => leaving.push(Leaving::Merge(market, qty)),
                 Command::Lookup { order } => leaving.push(Leaving::Lookup(order)),
-                Command::CancelAll
-                | Command::ReadCollateral
-                | Command::AskMarket { .. }
-                | Command::Reconcile { .. } => {
-                    leaving.push(Leaving::Unexpected);
-                }
+                Command::Reconcile { round, .. } => leaving.push(Leaving::Reconcile(round)),
+                // A page that says nothing new.
+                Command::AskMarket { .. } => {}
+                Command::CancelAll | Command::ReadCollateral => leaving.push(Leaving::Unexpected),
             }
         }
         while let Some(instrument) = wiring.feed.resync.pop() {

@@ -13,7 +13,7 @@ use polyloly_fast::{
         Event, InstrumentIx, MarketIx, Nanos, OrderHash, Price, Qty, Sequenced, Side, Stamp, TokenId, Universe, Usdc,
         amounts::Amounts,
         eip712::{OrderFields, OrderHasher},
-        event::{BookSide, ReplyEvent},
+        event::{BookSide, ReadEvent, ReplyEvent},
         ids::Outcome,
     },
 };
@@ -197,6 +197,23 @@ impl Venue {
                     let live = self.markets.iter().flat_map(|m| &m.resting).any(|o| o.order == *order);
                     let status = ReplyEvent::OrderStatus { order: *order, live, matched: None };
                     self.after(3, Source::Event(Event::Reply(status)), Vec::new());
+                }
+                Leaving::Reconcile(round) => {
+                    let open = self.markets.iter().enumerate().flat_map(|(m, market)| {
+                        market.resting.iter().map(move |o| ReadEvent::Order {
+                            order: o.order,
+                            instrument: MarketIx(m as u16).instrument(o.outcome),
+                            side: o.side,
+                            matched: o.matched,
+                        })
+                    });
+                    let reading: Vec<_> = core::iter::once(ReadEvent::Begin { round: *round })
+                        .chain(open)
+                        .chain([ReadEvent::End { round: *round, complete: true }])
+                        .collect();
+                    for read in reading {
+                        self.after(1, Source::Event(Event::Reply(ReplyEvent::Read(read))), Vec::new());
+                    }
                 }
                 Leaving::Resync(instrument) => {
                     self.counts.resyncs += 1;

@@ -19,7 +19,7 @@ use crate::{
     cold::{RunFacts, Summary, logs, render},
     config::{Config, Cores, Level, Mode, Span},
     hot,
-    sys::{cpu, lock::Lock, mem, signal::Signals, tsc::Clock},
+    sys::{cpu, mem, signal::Signals, tsc::Clock},
     topology::{Plan, Request},
     types::Nanos,
 };
@@ -116,7 +116,6 @@ fn try_run(args: &Args) -> Result<u8, Refused> {
     let run_id = run_id();
     let _logs = logs::install(config.log.level, config.log.file.as_deref(), &run_id).map_err(Refused::usage)?;
 
-    let _fence = fence(&config)?;
     let last_core = first.threads.last().map(|t| t.core);
     let mut place = Place::open(&config, last_core)?;
     let plan = Plan::new(&request(place.universe.markets.len())).map_err(Refused::usage)?;
@@ -131,15 +130,6 @@ fn try_run(args: &Args) -> Result<u8, Refused> {
     let ended = watch::until_over(&mut session, &place, &config, &signals);
     let code = finish(args, &config, &mut place, &plan, session, &run_id, started.elapsed(), &ended)?;
     Ok(signals.exit_code().filter(|_| code == exit::DONE).unwrap_or(code))
-}
-
-/// One instance a journal directory: two would write over each other, and trade with one wallet.
-fn fence(config: &Config) -> Result<Lock, Refused> {
-    let dir = &config.journal.dir;
-    fs::create_dir_all(dir)
-        .map_err(|e| Refused::failed(format!("{}: {e}; journal.dir says where journals go", dir.display())))?;
-    Lock::take(&dir.join("lock"))
-        .map_err(|e| Refused::preflight(format!("{e}: one instance a journal directory; journal.dir names another")))
 }
 
 /// The file's values under the flags'.

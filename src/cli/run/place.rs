@@ -73,8 +73,8 @@ pub(super) struct Place {
     pub limits: Limits,
     auth: L2Auth,
     bootstrap: Bootstrap,
-    /// Held for as long as we may trade with the wallet.
-    _fence: Option<Lock>,
+    /// Held for as long as we write into the directory and trade with the wallet.
+    _fences: Vec<Lock>,
     #[cfg(feature = "embedded")]
     venue: Option<VenueHandle>,
 }
@@ -102,7 +102,8 @@ impl Place {
             Mode::Embedded => {
                 let (told, venue) = start_embedded(config, venue_core)?;
                 let known = embedded(config, told, &venue)?;
-                Self::ask(known, config, Some(venue))
+                let fences = vec![directory_fence(config)?];
+                Ok(Self { _fences: fences, ..Self::ask(known, config, Some(venue))? })
             }
             #[cfg(not(feature = "embedded"))]
             Mode::Embedded => {
@@ -117,12 +118,12 @@ impl Place {
             Mode::Live => {
                 let known = configured(config)?;
                 // Before the venue hears of us: the first thing that a start does is to cancel what rests.
-                let fence = wallet_fence(&known.account)?;
+                let fences = vec![directory_fence(config)?, wallet_fence(&known.account)?];
                 #[cfg(feature = "embedded")]
                 let place = Self::ask(known, config, None)?;
                 #[cfg(not(feature = "embedded"))]
                 let place = Self::ask(known, config)?;
-                Ok(Self { _fence: Some(fence), ..place })
+                Ok(Self { _fences: fences, ..place })
             }
         }
     }
@@ -205,7 +206,7 @@ impl Place {
             limits,
             auth,
             bootstrap: boot,
-            _fence: None,
+            _fences: Vec::new(),
             #[cfg(feature = "embedded")]
             venue,
         })
@@ -270,6 +271,15 @@ impl Place {
         #[cfg(feature = "embedded")]
         drop(self.venue.take());
     }
+}
+
+/// One instance a journal directory: two would write over each other, and trade with one wallet.
+fn directory_fence(config: &Config) -> Result<Lock, Refused> {
+    let dir = &config.journal.dir;
+    fs::create_dir_all(dir)
+        .map_err(|e| Refused::failed(format!("{}: {e}; journal.dir says where journals go", dir.display())))?;
+    Lock::take(&dir.join("lock"))
+        .map_err(|e| Refused::preflight(format!("{e}: one instance a journal directory; journal.dir names another")))
 }
 
 /// One instance a wallet on this machine, whatever directory it runs in: two would cancel and double each other's orders.

@@ -1,10 +1,6 @@
 //! Makes every tile of a run, wires them, and starts their threads.
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use super::{Refused, logs_on_stderr, place::Place};
 use crate::{
@@ -77,7 +73,7 @@ impl Session {
         let writer = Writer::create(&dir, &header, config.journal.segment_mib << 20)
             .map_err(|e| Refused::failed(format!("{e}; journal.dir says where journals go")))?;
         let journal = std::path::absolute(writer.dir()).ok();
-        let (wal, recovered) = write_ahead(config, place, &dir, clock.now().wall)?;
+        let (wal, recovered) = write_ahead(config, place, clock.now().wall)?;
         let server = Server::listen(config.health.listen).map_err(Refused::failed)?;
         let health = Some(server.address());
         // Beside the journals, not in one: they outlive a run.
@@ -159,16 +155,16 @@ impl Session {
     }
 }
 
-/// The write-ahead log, and what an earlier run left in it. The embedded venue knows nothing of earlier runs, so there
-/// each run has its own.
-fn write_ahead(
-    config: &Config,
-    place: &Place,
-    run_dir: &Path,
-    now: Nanos,
-) -> Result<(Wal, Vec<RecoveredEvent>), Refused> {
+/// The write-ahead log, and what an earlier run left in it. It lies beside the journals, because it outlives a run; an
+/// embedded venue knows nothing of earlier runs, so there each begins with an empty one.
+fn write_ahead(config: &Config, place: &Place, now: Nanos) -> Result<(Wal, Vec<RecoveredEvent>), Refused> {
     let path = match config.mode {
-        Mode::Embedded => run_dir.join("orders.wal"),
+        Mode::Embedded => {
+            let path = config.journal.dir.join("orders-embedded.wal");
+            // None is there in a directory of its own; one that cannot be removed is told by who opens it.
+            let _ = std::fs::remove_file(&path);
+            path
+        }
         Mode::Paper | Mode::Live => config.journal.dir.join(format!("orders-{}.wal", place.universe.account.funder)),
     };
     let (wal, found) = Wal::open(&path, &place.universe, now).map_err(Refused::preflight)?;
