@@ -42,6 +42,8 @@ pub struct Config {
     pub account: Account,
     /// `[markets]`
     pub markets: Markets,
+    /// `[feeds]`
+    pub feeds: Feeds,
     /// `[gateway]`
     pub gateway: Gateway,
     /// `[journal]`
@@ -178,6 +180,49 @@ impl Default for Account {
 pub struct Markets {
     /// Condition ids.
     pub conditions: Vec<ConditionId>,
+}
+
+/// `[feeds]`: how market data comes in, and when it is not believed any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Feeds {
+    /// Market sockets with the same subscription.
+    pub sockets: u32,
+    /// Between two `PING`s, in seconds.
+    pub ping_every_s: u64,
+    /// Without any frame a socket is dead, in seconds.
+    pub stale_after_s: u64,
+    /// Without any data a market socket is opened anew, in seconds; 0: never.
+    pub silent_after_s: u64,
+    /// A socket without what another has brought is frozen, in milliseconds.
+    pub freeze_after_ms: u64,
+    /// Sockets that contradict each other are not believed, in milliseconds.
+    pub dispute_after_ms: u64,
+    /// A snapshot that does not come is asked for again, in milliseconds.
+    pub snapshot_after_ms: u64,
+    /// A silent book is looked up, in milliseconds; 0: never.
+    pub witness_after_ms: u64,
+    /// The look-up counts when it stands, in milliseconds.
+    pub witness_grace_ms: u64,
+    /// Sockets are replaced, in seconds; 0: never.
+    pub reconnect_every_s: u64,
+}
+
+impl Default for Feeds {
+    fn default() -> Self {
+        Self {
+            sockets: 2,
+            ping_every_s: 10,
+            stale_after_s: 30,
+            silent_after_s: 30,
+            freeze_after_ms: 1_000,
+            dispute_after_ms: 100,
+            snapshot_after_ms: 5_000,
+            witness_after_ms: 2_000,
+            witness_grace_ms: 500,
+            reconnect_every_s: 600,
+        }
+    }
 }
 
 /// `[gateway]`: how orders leave.

@@ -14,7 +14,7 @@ use std::{
 
 use crate::{
     cold::{Latest, Slot, journal::Record},
-    engine::{Action, Actions, Probe, Report, Step, sign::OrderSigner},
+    engine::{Action, Actions, Fate, Probe, Report, Step, sign::OrderSigner},
     gateway::{Command, Origin},
     stage::{
         Control, Stage,
@@ -231,7 +231,10 @@ impl HotTile {
             self.wal.set_killed(killed);
         }
         let wal = &mut self.wal;
-        self.engine.tell_finished(|order| wal.finish(order));
+        self.engine.tell_fates(|order, fate| match fate {
+            Fate::Arrived => wal.arrived(order),
+            Fate::Finished => wal.finish(order),
+        });
 
         for n in 0..self.actions.len() {
             let action = self.actions[n];

@@ -44,8 +44,10 @@ const ZOMBIE_S: u64 = 180;
 
 /// Nothing is here.
 const FREE: u8 = 0;
-/// An order whose end is not known.
+/// An order whose end is not known, and that may still be on its way.
 const OPEN: u8 = 1;
+/// An order that the venue has, and whose end is not known.
+const ARRIVED: u8 = 2;
 
 /// Why the log cannot be used. The text says what to do.
 #[derive(Debug)]
@@ -166,11 +168,22 @@ impl Wal {
         true
     }
 
+    /// The venue has an order.
+    pub fn arrived(&mut self, hash: &OrderHash) {
+        if let Some(at) = self.find(hash) {
+            self.map[at] = ARRIVED;
+        }
+    }
+
     /// An order's end is known.
     pub fn finish(&mut self, hash: &OrderHash) {
-        if let Some(at) = self.places(hash).find(|at| self.map[*at] == OPEN && self.map[at + 8..at + 40] == hash.0) {
+        if let Some(at) = self.find(hash) {
             self.map[at] = FREE;
         }
+    }
+
+    fn find(&self, hash: &OrderHash) -> Option<usize> {
+        self.places(hash).find(|at| self.map[*at] != FREE && self.map[at + 8..at + 40] == hash.0)
     }
 
     /// The kill switch is on, or was lifted.
@@ -218,7 +231,8 @@ impl Wal {
             match universe.instrument_of(&token) {
                 Some(instrument) => {
                     let intent = Intent { instrument, ..intent };
-                    found.orders.push(RecoveredEvent::Order { order, intent, created });
+                    let arrived = self.map[at] == ARRIVED;
+                    found.orders.push(RecoveredEvent::Order { order, intent, created, arrived });
                 }
                 None => found.elsewhere += 1,
             }
@@ -239,7 +253,7 @@ const fn tif_number(tif: TimeInForce) -> u8 {
 /// One record; the intent's instrument is not known yet.
 fn read(r: &[u8]) -> Option<(OrderHash, TokenId, Intent, Nanos)> {
     let u64_at = |at: usize| Some(u64::from_le_bytes(*r.get(at..at + 8)?.first_chunk()?));
-    if r.first() != Some(&OPEN) || u64_at(120)? != xxh3_64(r.get(8..120)?) {
+    if !matches!(r.first(), Some(&OPEN | &ARRIVED)) || u64_at(120)? != xxh3_64(r.get(8..120)?) {
         return None;
     }
     let intent = Intent {
@@ -375,10 +389,11 @@ mod tests {
         assert_eq!(found, Found::default());
         assert!(wal.register(one, &token(one), NOW) && wal.register(two, &token(two), NOW));
         wal.finish(&one.hash());
+        wal.arrived(&two.hash());
         wal.set_killed(Some(KillReason::DailyLoss));
         drop(wal);
         let (mut wal, found) = place.open(1);
-        let left = RecoveredEvent::Order { order: two.hash(), intent: *two.intent(), created: NOW };
+        let left = RecoveredEvent::Order { order: two.hash(), intent: *two.intent(), created: NOW, arrived: true };
         assert_eq!((found.orders.as_slice(), found.killed), ([left].as_slice(), Some(KillReason::DailyLoss)));
         wal.set_killed(None);
         drop(wal);

@@ -242,7 +242,7 @@ impl Desk {
             post_only,
             strategy: polyloly_fast::types::order::StrategyId::Pair,
             purpose: Purpose::Quote,
-            epoch: self.salt as u32,
+            epoch: 1,
         };
         let facts = Facts {
             specs: &self.universe.markets,

@@ -620,7 +620,7 @@ fn p01_an_order_of_an_earlier_run_is_held_until_the_venue_says() {
     let intent = buy(YES, 4_700, 50);
     let created = Nanos(BEGAN - 1_000 * MS);
     sim.hear(polyloly_fast::types::Event::Recovered(RecoveredEvent::Shares { instrument: NO, qty: Qty::shares(30) }));
-    sim.hear(polyloly_fast::types::Event::Recovered(RecoveredEvent::Order { order, intent, created }));
+    sim.hear(polyloly_fast::types::Event::Recovered(RecoveredEvent::Order { order, intent, created, arrived: false }));
     let mut sim = sim;
     sim.user(UserEvent::Up);
     sim.reply(ReplyEvent::GatewayUp);

@@ -5,7 +5,7 @@ mod tiles_support;
 
 use std::{
     io::{Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::SocketAddr,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -31,8 +31,10 @@ use polyloly_fast::{
     wire::auth::Credentials,
     wiring::instruments_of,
 };
-use tiles_support::{listen, until};
-use tungstenite::handshake::derive_accept_key;
+use tiles_support::{
+    listen, until,
+    ws::{frame, read_text, shake_hands},
+};
 
 const CONDITION: &str = "0x1111111111111111111111111111111111111111111111111111111111111111";
 
@@ -61,58 +63,6 @@ fn book(token: &str) -> String {
         r#"{{"event_type":"book","market":"{CONDITION}","asset_id":"{token}","timestamp":"1790779105520","hash":"",
         "bids":[{{"price":"0.40","size":"10"}}],"asks":[{{"price":"0.60","size":"10"}}],"tick_size":"0.01"}}"#
     )
-}
-
-/// A server's frame.
-fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
-    let mut out = vec![0x80 | opcode];
-    match payload.len() {
-        n @ 0..126 => out.push(n as u8),
-        n => {
-            out.push(126);
-            out.extend_from_slice(&(n as u16).to_be_bytes());
-        }
-    }
-    out.extend_from_slice(payload);
-    out
-}
-
-/// Agrees to the upgrade.
-fn shake_hands(socket: &mut TcpStream) -> Option<()> {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        socket.read_exact(&mut byte).ok()?;
-        head.push(byte[0]);
-    }
-    let head = String::from_utf8(head).ok()?;
-    let key = head.lines().find_map(|l| l.strip_prefix("Sec-WebSocket-Key: "))?;
-    let answer = format!(
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Accept: {}\r\n\r\n",
-        derive_accept_key(key.as_bytes())
-    );
-    socket.write_all(answer.as_bytes()).ok()
-}
-
-/// The next text that the client says; `None` when it is gone.
-fn read_text(socket: &mut TcpStream) -> Option<String> {
-    let mut head = [0; 2];
-    socket.read_exact(&mut head).ok()?;
-    let length = match head[1] & 0x7f {
-        126 => {
-            let mut long = [0; 2];
-            socket.read_exact(&mut long).ok()?;
-            usize::from(u16::from_be_bytes(long))
-        }
-        n => usize::from(n),
-    };
-    let mut mask = [0; 4];
-    socket.read_exact(&mut mask).ok()?;
-    let mut payload = vec![0; length];
-    socket.read_exact(&mut payload).ok()?;
-    payload.iter_mut().zip(mask.iter().cycle()).for_each(|(b, m)| *b ^= m);
-    String::from_utf8(payload).ok()
 }
 
 fn config(addr: SocketAddr) -> SocketConfig {
@@ -281,6 +231,7 @@ fn the_engine_can_ask_for_a_book_anew() {
         }
         while let Some(text) = read_text(&mut socket) {
             heard.lock().expect("unpoisoned").push(text);
+            socket.write_all(&frame(1, book("222").as_bytes())).expect("a snapshot");
         }
     });
     let mut rig = market_rig(addr, 64);
@@ -291,6 +242,7 @@ fn the_engine_can_ask_for_a_book_anew() {
         rig.tile.poll();
         count(1)(&asked.lock().expect("unpoisoned"))
     });
+    while !matches!(rig.next(), MarketEvent::FrameEnd { .. }) {}
     rig.resync.push(InstrumentIx(1)).expect("room");
     until("the requests", || {
         rig.tile.poll();

@@ -21,11 +21,31 @@ pub(super) fn values(c: &Config) -> Vec<Problem> {
     range("gateway.budget_percent", c.gateway.budget_percent.into(), 10, 100, "percent of the venue's limits");
     range("gateway.reserve_percent", c.gateway.reserve_percent.into(), 0, 90, "percent kept for cancels");
     range("gateway.slow_ack_ms", c.gateway.slow_ack_ms, 10, 60_000, "milliseconds");
+    range("feeds.sockets", c.feeds.sockets.into(), 1, 3, "sockets with the same subscription");
+    range("feeds.ping_every_s", c.feeds.ping_every_s, 1, 60, "seconds");
+    range("feeds.stale_after_s", c.feeds.stale_after_s, 2, 600, "seconds");
+    range("feeds.freeze_after_ms", c.feeds.freeze_after_ms, 50, 60_000, "milliseconds");
+    range("feeds.dispute_after_ms", c.feeds.dispute_after_ms, 1, 10_000, "milliseconds");
+    range("feeds.snapshot_after_ms", c.feeds.snapshot_after_ms, 500, 60_000, "milliseconds");
+    range("feeds.witness_grace_ms", c.feeds.witness_grace_ms, 50, 10_000, "milliseconds");
+    for (key, value, low, high, unit) in [
+        ("feeds.silent_after_s", c.feeds.silent_after_s, 5, 3_600, "seconds"),
+        ("feeds.witness_after_ms", c.feeds.witness_after_ms, 500, 600_000, "milliseconds"),
+        ("feeds.reconnect_every_s", c.feeds.reconnect_every_s, 10, 86_400, "seconds"),
+    ] {
+        if value != 0 {
+            range(key, value, low, high, &format!("{unit}, or 0 for never"));
+        }
+    }
     range("journal.segment_mib", c.journal.segment_mib, 1, 1_024, "MiB");
     range("journal.sync_ms", c.journal.sync_ms, 0, 60_000, "milliseconds");
     range("health.disk_reserve_mib", c.health.disk_reserve_mib, 0, 1_048_576, "MiB");
     if let Some(span) = c.run.duration {
         range("run.duration", span.0.as_secs(), 1, 366 * 86_400, "seconds");
+    }
+    if c.feeds.stale_after_s <= c.feeds.ping_every_s {
+        let why = "must be more than feeds.ping_every_s: an idle socket is heard of only when it answers";
+        found.push(Problem::new("feeds.stale_after_s", c.feeds.stale_after_s.to_string(), why));
     }
     if ![137, 80_002].contains(&c.venue.chain_id) {
         let why = "must be 137 (Polygon) or 80002 (its test net)";

@@ -117,6 +117,8 @@ pub enum Distrust {
     TickChanged,
     /// It stayed different from its mirror token's book.
     MirrorMismatch,
+    /// Its snapshot is as wide as the market, and a moment ago there was a price.
+    Ghost,
     /// Its market is decided.
     Resolved,
 }
@@ -268,6 +270,12 @@ impl Book {
     pub fn tick_changed(&mut self, tick: TickSize) {
         self.snapshot_start(Some(tick));
         self.distrust = Some(Distrust::TickChanged);
+    }
+
+    /// Best ask minus best bid in units of 0.0001; `None` if a side is empty.
+    pub fn spread_units(&self) -> Option<u16> {
+        let [bid, ask] = [self.best(BookSide::Bid)?, self.best(BookSide::Ask)?];
+        Some(ask.price.units().saturating_sub(bid.price.units()))
     }
 
     /// Best level of a side.

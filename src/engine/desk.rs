@@ -75,6 +75,8 @@ impl Markets {
 #[derive(Debug)]
 pub(super) struct Instrument {
     pub(super) book: Book,
+    /// When the market channel last told of a price: by a trade, or by two sides that are not far apart.
+    pub(super) priced_at: Option<Nanos>,
     /// Since when it has not been trusted, once it was.
     untrusted_since: Option<Nanos>,
     untrusted_ns: u64,
@@ -169,6 +171,7 @@ impl Desk {
             .flat_map(|m| [m.tick, m.tick])
             .map(|tick| Instrument {
                 book: Book::new(tick),
+                priced_at: None,
                 untrusted_since: None,
                 untrusted_ns: 0,
                 waiting_since: None,
@@ -625,7 +628,8 @@ impl Desk {
         let facts = Facts {
             specs: &self.universe.markets,
             tick: self.instruments[intent.instrument.ix()].book.tick(),
-            trusted: trust == Trust::Good,
+            // A book without two sides has no price that a limit could be held against.
+            trusted: trust == Trust::Good && mark.is_some(),
             state: self.trading_state(m),
             mark_units: risk::mark_units(intent.instrument.outcome(), mark.unwrap_or(10_000)),
             orders: &self.orders,
@@ -655,6 +659,7 @@ impl Desk {
         // Known before it is sent: the user stream may be faster than the answer.
         if self.orders.register(&approved, self.now) {
             self.counts.sent += 1;
+            self.counts.immediate += u64::from(intent.tif.is_immediate());
             let _ = out.push(Action::Place(approved));
         }
     }
@@ -663,7 +668,7 @@ impl Desk {
     pub(super) fn digest(&self, h: &mut StateHasher) {
         for i in &self.instruments {
             i.book.digest(h);
-            h.debug(&(i.untrusted_since, i.waiting_since, i.resync_at));
+            h.debug(&(i.priced_at, i.untrusted_since, i.waiting_since, i.resync_at));
         }
         h.debug(&self.mirror_bad_since);
         self.orders.digest(h);

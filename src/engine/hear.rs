@@ -24,6 +24,11 @@ const MISSES_TO_END: u8 = 2;
 /// The same for an order of which nothing clean was ever heard.
 const MISSES_TO_DISBELIEVE: u8 = 4;
 
+/// A snapshot with so much between its best prices, in units of 0.0001, says nothing of the price.
+const GHOST_UNITS: u16 = 9_000;
+/// One that comes so soon after a price was known is not believed.
+const GHOST_NS: u64 = 30_000_000_000;
+
 /// A market that said it is not ready is left alone this long.
 const NOT_READY_NS: u64 = 5_000_000_000;
 /// A clock that is off by more than this places nothing: signatures carry its time.
@@ -53,6 +58,11 @@ impl Desk {
             MarketEvent::Top { instrument, bid, ask } => {
                 if let Some(it) = self.instruments.get_mut(instrument.ix()) {
                     it.book.check_top(bid, ask);
+                    if let (Some(bid), Some(ask)) = (bid, ask)
+                        && ask.units().saturating_sub(bid.units()) < GHOST_UNITS
+                    {
+                        it.priced_at = Some(self.now);
+                    }
                     self.fresh.add(instrument.market());
                 }
             }
@@ -71,6 +81,14 @@ impl Desk {
             MarketEvent::SnapshotEnd { instrument } => {
                 if let Some(it) = self.instruments.get_mut(instrument.ix()) {
                     it.book.snapshot_end();
+                    match it.book.spread_units().filter(|_| it.book.trusted()) {
+                        Some(spread) if spread < GHOST_UNITS => it.priced_at = Some(self.now),
+                        // The venue has been seen to serve 0.01 / 0.99 for a market that traded elsewhere.
+                        Some(_) if it.priced_at.is_some_and(|at| self.now.since(at) < GHOST_NS) => {
+                            it.book.mark(Distrust::Ghost);
+                        }
+                        _ => {}
+                    }
                     self.fresh.add(instrument.market());
                     // A snapshot is what there is now, however long ago it last changed.
                     self.risk.set_market(instrument.market(), MarketClosed::Late, false);
@@ -89,7 +107,11 @@ impl Desk {
                     self.fresh.add(instrument.market());
                 }
             }
-            MarketEvent::LastTrade { .. } => {}
+            MarketEvent::LastTrade { instrument, .. } => {
+                if let Some(it) = self.instruments.get_mut(instrument.ix()) {
+                    it.priced_at = Some(self.now);
+                }
+            }
             MarketEvent::Resolved { market, payout } => self.resolve(market, payout),
             MarketEvent::ResolvedUnclear { market } => self.want_payout(market),
             MarketEvent::Gap { instrument, reason } => {
@@ -188,6 +210,9 @@ impl Desk {
                 {
                     self.mismatch(m);
                 }
+                if self.orders.get(&order).is_some_and(Order::is_complete) {
+                    self.order_input(&order, Input::Gone);
+                }
                 if booked == Booked::New {
                     return Some(NewFill { instrument, side, qty });
                 }
@@ -215,6 +240,8 @@ impl Desk {
                 self.counts.rejected += 1;
                 self.rejected[reason as usize] += 1;
                 let market = self.order_input(&order, Input::rejected(reason));
+                let killed = reason == RejectReason::NotFilled && self.found_nothing(&order);
+                self.counts.immediate_killed += u64::from(killed);
                 self.refused(order, reason, market, out);
             }
             ReplyEvent::NeverSent { order } => {
@@ -321,7 +348,9 @@ impl Desk {
                 self.ask_market(m);
             }
             R::TickSize | R::Expiration => self.ask_market(m),
-            R::MinSize | R::Balance | R::Other => {}
+            // Both say that they know the balance: it is read again.
+            R::Balance => self.reconciliation.want_soon(self.now),
+            R::MinSize | R::Other => {}
         }
         self.risk.watch(m, Watched::Rejects, false, self.now);
         self.error(out);
@@ -400,8 +429,8 @@ impl Desk {
                     let _ = self.orders.fill(&order, qty, self.now);
                 }
             }
-            RecoveredEvent::Order { order, intent, created } if known(intent.instrument) => {
-                self.orders.recover(order, intent, created, self.now);
+            RecoveredEvent::Order { order, intent, created, arrived } if known(intent.instrument) => {
+                self.orders.recover(order, intent, created, arrived, self.now);
             }
             RecoveredEvent::Shares { .. } | RecoveredEvent::Trade { .. } | RecoveredEvent::Order { .. } => {}
         }
@@ -432,6 +461,11 @@ impl Desk {
                     self.order_input(order, Input::SeenLive);
                 }
             }
+            return;
+        }
+        // The venue shows it, finished: it is over once the trades that it tells of are here.
+        if matched.is_some_and(|m| m <= filled + Qty::DUST) {
+            self.order_input(order, Input::Gone);
             return;
         }
         // Bytes of an order whose fate is unknown may still arrive; after its own expiry the venue takes them no more.
@@ -479,12 +513,19 @@ impl Desk {
         self.touch_all();
     }
 
+    /// True for an immediate order without a fill.
+    fn found_nothing(&self, order: &OrderHash) -> bool {
+        self.orders.get(order).is_some_and(|o| o.intent.tif.is_immediate() && o.filled.is_zero())
+    }
+
     /// Applies an input to an order of ours, counts its end, and has its market decided on again.
     pub(super) fn order_input(&mut self, order: &OrderHash, input: Input) -> Option<MarketIx> {
         let market = self.orders.get(order)?.intent.instrument.market();
         let (before, after) = self.orders.apply(order, input, self.now)?;
         if before != after {
-            self.counts.canceled += u64::from(matches!(after, OrderState::Cancelled | OrderState::Expired));
+            let canceled = matches!(after, OrderState::Cancelled | OrderState::Expired);
+            self.counts.canceled += u64::from(canceled);
+            self.counts.immediate_killed += u64::from(canceled && self.found_nothing(order));
             // What was refused on this book would be refused on it again: the next message or tick decides.
             if !matches!(input, Input::Rejected | Input::NeverSent) {
                 self.touched.add(market);

@@ -76,6 +76,15 @@ impl Probe for () {
     fn mark(&mut self, _step: Step) {}
 }
 
+/// What an order came to that the write-ahead log is to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// The venue has it: it cannot come late any more.
+    Arrived,
+    /// It is over.
+    Finished,
+}
+
 /// The core: what it knows, and its strategy.
 #[derive(Debug)]
 pub struct Engine<S> {
@@ -185,12 +194,14 @@ impl<S: Strategy> Engine<S> {
         self.desk.risk.killed()
     }
 
-    /// Tells of each order that finished since the last call: the next run need not know of it.
+    /// Tells of each order that the venue showed since the last call, and of each that finished: what the next run needs
+    /// to know of them.
     #[inline]
-    pub fn tell_finished(&mut self, mut tell: impl FnMut(&OrderHash)) {
+    pub fn tell_fates(&mut self, mut tell: impl FnMut(&OrderHash, Fate)) {
         let orders = &mut self.desk.orders;
-        if !orders.just_finished().is_empty() {
-            orders.just_finished().iter().for_each(&mut tell);
+        if !(orders.just_arrived().is_empty() && orders.just_finished().is_empty()) {
+            orders.just_arrived().iter().for_each(|order| tell(order, Fate::Arrived));
+            orders.just_finished().iter().for_each(|order| tell(order, Fate::Finished));
             orders.forget_finished();
         }
     }

@@ -24,6 +24,8 @@ const REMEMBER_NS: u64 = 120_000_000_000;
 
 /// Trades follow the venue's word of a match within this; later they were missed.
 const TRADES_LATE_NS: u64 = 5_000_000_000;
+/// Matches that the venue told of and that no trade ever brought are held for so long.
+const TRADES_LOST_NS: u64 = 120_000_000_000;
 /// An order whose fate is unknown is cancelled again this often.
 const UNKNOWN_CANCEL_NS: u64 = 2_000_000_000;
 /// Orders that one event can finish and still have told one by one.
@@ -57,6 +59,8 @@ pub struct Order {
     pub next_lookup: Nanos,
     /// Look-ups in a row that did not find it resting.
     pub misses: u8,
+    /// The venue said that it is gone, and told of matches whose trades have not come: these are all that is left.
+    pub ended: bool,
     /// Not to be cancelled again before this: a venue that just said no says it again.
     pub cancel_again: Nanos,
     /// The user stream was down while it worked: the venue is to say what became of it before anything else is placed.
@@ -69,7 +73,11 @@ impl Order {
     /// Not yet filled; zero once it is finished.
     #[inline]
     pub fn leaves(&self) -> Qty {
-        if self.state.is_terminal() { Qty::ZERO } else { self.intent.qty.saturating_sub(self.filled) }
+        match (self.state.is_terminal(), self.ended) {
+            (true, _) => Qty::ZERO,
+            (false, true) => self.told.min(self.intent.qty).saturating_sub(self.filled),
+            (false, false) => self.intent.qty.saturating_sub(self.filled),
+        }
     }
 
     /// True while it may rest at the venue and a cancel makes sense.
@@ -82,7 +90,16 @@ impl Order {
 
     /// True if the venue told of more matches than its trades have brought by now.
     pub fn lacks_trades(&self, now: Nanos) -> bool {
-        self.told > self.filled + Qty::DUST && now.since(self.told_at) >= TRADES_LATE_NS
+        self.awaits_trades() && now.since(self.told_at) >= TRADES_LATE_NS
+    }
+
+    /// True if it is gone and the last trade that was waited for has come.
+    pub fn is_complete(&self) -> bool {
+        self.ended && !self.awaits_trades()
+    }
+
+    fn awaits_trades(&self) -> bool {
+        self.told > self.filled + Qty::DUST
     }
 }
 
@@ -117,8 +134,9 @@ pub struct Orders {
     index: HashMap<OrderHash, u16, BuildHasherDefault<Prefix>>,
     working: Vec<heapless::Vec<u16, WORKING_MAX>>,
     finished: std::collections::VecDeque<(Nanos, u16)>,
-    /// Finished since the shell last asked, for its write-ahead log.
+    /// Finished since the shell last asked, and shown by the venue to have arrived, for its write-ahead log.
     just_finished: heapless::Vec<OrderHash, FINISHED_MAX>,
+    just_arrived: heapless::Vec<OrderHash, FINISHED_MAX>,
     /// Inputs that the table calls impossible.
     impossible: u64,
 }
@@ -133,6 +151,7 @@ impl Orders {
             working: vec![heapless::Vec::new(); markets],
             finished: std::collections::VecDeque::with_capacity(ORDERS_MAX),
             just_finished: heapless::Vec::new(),
+            just_arrived: heapless::Vec::new(),
             impossible: 0,
         }
     }
@@ -147,10 +166,16 @@ impl Orders {
         self.insert(approved.hash(), *approved.intent(), OrderState::Created, now, now)
     }
 
-    /// Registers an order of an earlier run whose end is not known. False if there is no room.
-    pub fn recover(&mut self, hash: OrderHash, intent: Intent, created: Nanos, now: Nanos) -> bool {
-        usize::from(intent.instrument.market().0) < self.working.len()
-            && self.insert(hash, intent, OrderState::Unknown, created, now)
+    /// Registers an order of an earlier run whose end is not known. `arrived`: the venue had it. False if there is no
+    /// room.
+    pub fn recover(&mut self, hash: OrderHash, intent: Intent, created: Nanos, arrived: bool, now: Nanos) -> bool {
+        let state = if arrived { OrderState::Live } else { OrderState::Unknown };
+        let known = usize::from(intent.instrument.market().0) < self.working.len()
+            && self.insert(hash, intent, state, created, now);
+        if known && arrived {
+            self.distrust(&hash);
+        }
+        known
     }
 
     fn insert(&mut self, hash: OrderHash, intent: Intent, state: OrderState, created: Nanos, now: Nanos) -> bool {
@@ -172,6 +197,7 @@ impl Orders {
             misses: 0,
             cancel_again: now,
             unverified: false,
+            ended: false,
             listed: 0,
         });
         self.index.insert(hash, slot);
@@ -212,6 +238,13 @@ impl Orders {
         let order = self.slots[usize::from(slot)].as_mut()?;
         let before = order.state;
         let after = match life::then(before, input) {
+            // What matched is held until its trades are booked: meanwhile nobody may think that there is nothing.
+            Then::To(OrderState::Cancelled | OrderState::Expired | OrderState::Failed)
+                if !before.is_terminal() && order.awaits_trades() && now.since(order.told_at) < TRADES_LOST_NS =>
+            {
+                order.ended = true;
+                OrderState::CancelPending
+            }
             // One that was filled in part before the venue's word of it came rests, filled in part.
             Then::To(OrderState::Live) if !order.filled.is_zero() => OrderState::PartiallyFilled,
             Then::To(after) => after,
@@ -230,9 +263,15 @@ impl Orders {
                 order.cancel_again = now.plus(CANCEL_PAUSE_NS);
             }
             order.state = after;
+            order.ended &= !after.is_resting();
             order.changed = now;
             order.misses = 0;
             let market = order.intent.instrument.market();
+            let was_doubtful = matches!(before, OrderState::Created | OrderState::Sent | OrderState::Unknown);
+            if was_doubtful && matches!(after, OrderState::Live | OrderState::PartiallyFilled | OrderState::Delayed) {
+                // One that is not told counts as one that may come late.
+                let _ = self.just_arrived.push(*hash);
+            }
             match (before.is_terminal(), after.is_terminal()) {
                 (false, true) => {
                     let list = &mut self.working[market.ix()];
@@ -259,9 +298,15 @@ impl Orders {
         &self.just_finished
     }
 
+    /// Orders that the venue showed since they were last forgotten.
+    pub fn just_arrived(&self) -> &[OrderHash] {
+        &self.just_arrived
+    }
+
     /// Whoever wanted to know has been told.
     pub fn forget_finished(&mut self) {
         self.just_finished.clear();
+        self.just_arrived.clear();
     }
 
     /// Inputs that venue and gateway cannot both have meant.
@@ -432,6 +477,7 @@ impl Orders {
             h.u64(
                 u64::from(o.listed) << 32 | (o.state as u64) << 16 | u64::from(o.misses) << 8 | u64::from(o.unverified),
             );
+            h.u64(u64::from(o.ended));
             h.u64(o.filled.micro());
             h.u64(o.told.micro());
             h.u64(u64::from(i.epoch));

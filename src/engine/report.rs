@@ -135,6 +135,10 @@ pub struct Orders {
     pub canceled: u64,
     /// Intents dropped because the same was already working.
     pub deduplicated: u64,
+    /// Of those sent, immediate ones.
+    pub immediate: u64,
+    /// Of these, the ones that ended without a fill: nearly all of them means that their limits never meet the book.
+    pub immediate_killed: u64,
     /// Open now.
     pub open: u64,
 }

@@ -1,9 +1,12 @@
 //! Steps 1 and 2: sockets that bring market and match data, one file a feed.
 
+pub mod arbiter;
 pub mod market;
+pub mod objects;
 pub mod socket;
 pub mod sports;
 pub mod user;
+pub mod witness;
 
 use std::sync::Arc;
 
@@ -60,7 +63,7 @@ impl Stage for FeedTile {
 
     fn attach(&mut self, doorbell: &Doorbell) {
         if let Some(feed) = &mut self.market {
-            feed.socket.attach(doorbell);
+            feed.attach(doorbell);
         }
         if let Some(feed) = &mut self.user {
             feed.socket.attach(doorbell);
@@ -81,7 +84,7 @@ impl Stage for FeedTile {
     fn housekeep(&mut self, now: Stamp) {
         self.shared.clock.follow_system();
         if let Some(feed) = &mut self.market {
-            feed.housekeep(now, &self.shared);
+            feed.housekeep(now, &mut self.shared);
         }
         if let Some(feed) = &mut self.user {
             feed.housekeep(now, &self.shared);
@@ -93,7 +96,7 @@ impl Stage for FeedTile {
 
     fn stop(&mut self) {
         if let Some(feed) = &mut self.market {
-            feed.socket.close();
+            feed.close();
         }
         if let Some(feed) = &mut self.user {
             feed.socket.close();

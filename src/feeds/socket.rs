@@ -21,6 +21,8 @@ use crate::{
 const MESSAGES_PER_TURN: usize = 64;
 /// Longest wait for the answer to the upgrade request.
 const UPGRADE_LIMIT_NS: u64 = 5_000_000_000;
+/// A socket that stood for this long may come back at once when it ends.
+const PROVEN_NS: u64 = 10_000_000_000;
 /// Largest head of the answer to the upgrade request.
 const HEAD_MAX: usize = 16 << 10;
 
@@ -103,6 +105,8 @@ pub struct Socket {
     backoff: Backoff,
     attempts: usize,
     opened: u64,
+    /// When it was opened last.
+    opened_at: Nanos,
     /// When the last read returned.
     read_at: Stamp,
     last_ping: Nanos,
@@ -138,6 +142,7 @@ impl Socket {
             backoff: Backoff::new(100, 10_000, seed),
             attempts: 0,
             opened: 0,
+            opened_at: Nanos(0),
             read_at: Stamp::default(),
             last_ping: Nanos(0),
             last_frame: Nanos(0),
@@ -234,7 +239,7 @@ impl Socket {
                 }
                 self.opened += 1;
                 self.ponged = false;
-                self.backoff.succeeded();
+                self.opened_at = now.wall;
                 (self.last_ping, self.last_frame, self.last_data) = (now.wall, now.wall, now.wall);
                 Turn { work: 1, change: Some(Change::Opened) }
             }
@@ -374,6 +379,10 @@ impl Socket {
         }
         self.phase = Phase::Waiting;
         self.outbox.clear();
+        // One that is cut as soon as it is open has not succeeded: else it would come back without end.
+        if was_open && now.wall.since(self.opened_at) >= PROVEN_NS {
+            self.backoff.succeeded();
+        }
         self.backoff.failed(now);
         Turn { work: 1, change: Some(if was_open { Change::Closed(cause) } else { Change::Failed(cause) }) }
     }

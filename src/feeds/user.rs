@@ -13,7 +13,11 @@ use super::{
     socket::{Change, Socket, SocketConfig},
 };
 use crate::{
-    stage::{counters::add, ring::Tx},
+    stage::{
+        counters::add,
+        dead_letter::{DeadLetter, Draft, Reason, Source},
+        ring::Tx,
+    },
     types::{Event, Stamp, Stamped, Universe, event::UserEvent},
     wire::{
         auth::Credentials,
@@ -32,6 +36,7 @@ pub struct UserFeed {
     waiting: VecDeque<Stamped>,
     /// Subscribed and answered: the engine was told that the stream is up.
     up: bool,
+    dead_letters: Draft,
     counts: Counts,
 }
 
@@ -62,26 +67,37 @@ impl UserFeed {
             parser,
             waiting,
             up: false,
+            dead_letters: Draft::new(None),
             counts: Counts::default(),
         }
+    }
+
+    /// Messages that cannot be read go there, without our key.
+    #[must_use]
+    pub fn with_dead_letters(mut self, to: Tx<DeadLetter>) -> Self {
+        self.dead_letters = Draft::new(Some(to));
+        self
     }
 
     pub(super) fn poll(&mut self, shared: &mut Shared) -> usize {
         if !self.drain() {
             return 0;
         }
-        let Self { socket, parser, waiting, counts, .. } = self;
+        let Self { socket, parser, waiting, counts, dead_letters, credentials, .. } = self;
         let Shared { clock, .. } = shared;
         let mut unreadable = false;
         let mut heard = false;
         let turn = socket.turn(clock, &mut |text, stamp| {
             heard = true;
             counts.messages += 1;
+            dead_letters.note(text, None);
             match parser.parse(text, &mut |event| waiting.push_back(Stamped { stamp, event })) {
                 Ok(parsed) => counts.ignored += u64::from(parsed.ignored()),
-                Err(_) => {
+                Err(error) => {
                     counts.malformed += 1;
                     unreadable = true;
+                    dead_letters.blank(credentials.api_key.as_bytes());
+                    dead_letters.post(stamp, Source::User, 0, Reason::from(error.kind), None);
                 }
             }
             // One message a turn while the ring is behind; the rest stays in the socket.
@@ -141,6 +157,7 @@ impl UserFeed {
         add(&shared.counters.user_malformed, counts.malformed);
         add(&shared.counters.user_ignored, counts.ignored);
         add(&shared.counters.user_reconnects, counts.reconnects);
+        add(&shared.counters.dead_letters_lost, self.dead_letters.take_lost());
     }
 }
 

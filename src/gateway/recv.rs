@@ -130,6 +130,10 @@ pub fn lookup(order: OrderHash, ended: &Ended<'_>) -> Option<ReplyEvent> {
         Some(shown) if shown.id != order => None,
         Some(shown) => {
             // A held order is there too: it can still match.
+            // A word that we do not know is neither.
+            if shown.status == OrderChange::Unrecognised {
+                return None;
+            }
             let live = matches!(shown.status, OrderChange::Placed | OrderChange::Delayed);
             Some(ReplyEvent::OrderStatus { order, live, matched: Some(shown.matched) })
         }

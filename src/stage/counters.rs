@@ -26,6 +26,52 @@ counters! {
     market_ignored,
     /// Market socket connections made after the first.
     market_reconnects,
+    /// Market sockets replaced by fresh ones before they broke.
+    market_replaced,
+    /// Market messages given to the engine.
+    market_forwarded,
+    /// Market messages that were copies of what another socket had brought.
+    market_duplicates,
+    /// Market messages older than what was given to the engine, and therefore dropped.
+    market_stale,
+    /// Changes of books that had no snapshot yet, and were dropped.
+    market_before_snapshot,
+    /// Messages that one market socket skipped and another brought.
+    feed_losses,
+    /// Times that two market sockets contradicted each other about a book.
+    feed_disputes,
+    /// Market sockets taken out because they lied, lost too much or fell behind.
+    feed_quarantined,
+    /// Times that one market socket was frozen on a book while another was not.
+    feed_line_freezes,
+    /// Times that every market socket was frozen on a book.
+    feed_freezes,
+    /// Gaps in the stream of a book.
+    feed_gaps,
+    /// Book-time in nanoseconds without a usable stream, since each book's first snapshot.
+    feed_gap_ns,
+    /// The longest of these, in nanoseconds.
+    feed_longest_gap_ns,
+    /// Book-time in nanoseconds from the last word before every socket froze until the stream went on.
+    feed_frozen_ns,
+    /// The most that the first market socket was behind another, in nanoseconds.
+    feed_lag_ns_0,
+    /// The same of the second.
+    feed_lag_ns_1,
+    /// The same of the third.
+    feed_lag_ns_2,
+    /// The same of the fourth, which is there while one is replaced.
+    feed_lag_ns_3,
+    /// Questions about silent or doubtful books, asked over REST.
+    witness_requests,
+    /// Books compared with an answer.
+    witness_answers,
+    /// Answers that differed from the book.
+    witness_mismatches,
+    /// Answers that nobody can believe: older than the book, or the placeholder of a market that is not known.
+    witness_ghosts,
+    /// Dead letters that did not fit their ring.
+    dead_letters_lost,
     /// User-channel messages read.
     user_messages,
     /// User-channel messages that could not be parsed.

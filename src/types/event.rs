@@ -96,6 +96,8 @@ pub enum RecoveredEvent {
         intent: Intent,
         /// When it was approved.
         created: Nanos,
+        /// The venue had it: it cannot come late any more.
+        arrived: bool,
     },
     /// The kill switch was on when the last run ended, and nobody has reset it.
     Killed(KillReason),

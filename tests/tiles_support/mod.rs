@@ -93,3 +93,70 @@ pub fn read_request(stream: &mut dyn Stream) -> Option<(String, String)> {
 pub fn answer(status: u16, body: &str) -> String {
     format!("HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len())
 }
+
+/// WebSockets, as far as a scripted server needs them.
+pub mod ws {
+    use std::{
+        io::{Read, Write},
+        net::TcpStream,
+    };
+
+    use tungstenite::handshake::derive_accept_key;
+
+    /// A server's frame.
+    pub fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+        let mut out = vec![0x80 | opcode];
+        match payload.len() {
+            n @ 0..126 => out.push(n as u8),
+            n => {
+                out.push(126);
+                out.extend_from_slice(&(n as u16).to_be_bytes());
+            }
+        }
+        out.extend_from_slice(payload);
+        out
+    }
+
+    /// Agrees to the upgrade.
+    pub fn shake_hands(socket: &mut TcpStream) -> Option<()> {
+        shake_hands_and(socket, b"")
+    }
+
+    /// Agrees to the upgrade, and says more in the same breath.
+    pub fn shake_hands_and(socket: &mut TcpStream, more: &[u8]) -> Option<()> {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            socket.read_exact(&mut byte).ok()?;
+            head.push(byte[0]);
+        }
+        let head = String::from_utf8(head).ok()?;
+        let key = head.lines().find_map(|l| l.strip_prefix("Sec-WebSocket-Key: "))?;
+        let answer = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {}\r\n\r\n",
+            derive_accept_key(key.as_bytes())
+        );
+        socket.write_all(&[answer.as_bytes(), more].concat()).ok()
+    }
+
+    /// The next text that the client says; `None` when it is gone.
+    pub fn read_text(socket: &mut TcpStream) -> Option<String> {
+        let mut head = [0; 2];
+        socket.read_exact(&mut head).ok()?;
+        let length = match head[1] & 0x7f {
+            126 => {
+                let mut long = [0; 2];
+                socket.read_exact(&mut long).ok()?;
+                usize::from(u16::from_be_bytes(long))
+            }
+            n => usize::from(n),
+        };
+        let mut mask = [0; 4];
+        socket.read_exact(&mut mask).ok()?;
+        let mut payload = vec![0; length];
+        socket.read_exact(&mut payload).ok()?;
+        payload.iter_mut().zip(mask.iter().cycle()).for_each(|(b, m)| *b ^= m);
+        String::from_utf8(payload).ok()
+    }
+}

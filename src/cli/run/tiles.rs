@@ -16,9 +16,16 @@ use crate::{
         journal::{Header, Writer},
         progress::{Progress, Style},
     },
-    config::{Config, Mode},
+    config::{Config, Feeds, Mode},
     engine::sign::{OrderSigner, WalletSigner},
-    feeds::{FeedTile, Shared, market::MarketFeed, socket::SocketConfig, sports::SportsFeed, user::UserFeed},
+    feeds::{
+        FeedTile, Shared,
+        arbiter::Rules,
+        market::{MarketConfig, MarketFeed},
+        socket::SocketConfig,
+        sports::SportsFeed,
+        user::UserFeed,
+    },
     gateway::{GatewayConfig, GatewayTile, merge::Merger},
     hot::{self, HotConfig, HotStatus, HotTile},
     stage::{Control, Running, Stage, counters::Counters, endpoint::Endpoint, spawn},
@@ -30,15 +37,6 @@ use crate::{
     wire::sports::Game,
     wiring::{FeedEnds, Wiring, instruments_of},
 };
-
-/// A `PING` is sent this often on the market and user channels.
-/// Source: docs/PROTOCOL.md "market channel".
-const PING_NS: u64 = 10_000_000_000;
-/// A market channel without data for this long is taken for frozen, however well it answers pings. A false alarm costs
-/// one snapshot. Source: docs/PROTOCOL.md "integrity".
-const SILENT_NS: u64 = 30_000_000_000;
-/// A socket without any frame for this long is dead.
-const STALE_NS: u64 = 30_000_000_000;
 
 /// A run in progress.
 pub(super) struct Session {
@@ -94,7 +92,7 @@ impl Session {
         let mut tiles: Vec<(Tile, Box<dyn Stage>)> = Vec::new();
         let feeds = wiring.feeds.len();
         for (n, ends) in wiring.feeds.into_iter().enumerate() {
-            tiles.push((Tile::Feed(n), Box::new(feed_tile(place, n, feeds, ends, &clock, &counters))));
+            tiles.push((Tile::Feed(n), Box::new(feed_tile(place, &config.feeds, n, feeds, ends, &clock, &counters))));
         }
         let hot = HotConfig {
             wal,
@@ -196,31 +194,63 @@ fn write_ahead(
     Ok((wal, recovered))
 }
 
-fn socket(endpoint: &Endpoint, ping_every_ns: u64, silent_after_ns: u64) -> SocketConfig {
-    SocketConfig { endpoint: endpoint.clone(), ping_every_ns, stale_after_ns: STALE_NS, silent_after_ns }
+/// A socket of a channel that is kept alive by `PING`s, or one that is not.
+fn socket(endpoint: &Endpoint, feeds: &Feeds, pings: bool) -> SocketConfig {
+    SocketConfig {
+        endpoint: endpoint.clone(),
+        ping_every_ns: if pings { feeds.ping_every_s * 1_000_000_000 } else { 0 },
+        stale_after_ns: feeds.stale_after_s * 1_000_000_000,
+        silent_after_ns: 0,
+    }
+}
+
+fn market_config(place: &Place, feeds: &Feeds) -> MarketConfig {
+    let silent_after_ns = feeds.silent_after_s * 1_000_000_000;
+    MarketConfig {
+        socket: SocketConfig { silent_after_ns, ..socket(&place.market, feeds, true) },
+        sockets: feeds.sockets as usize,
+        rules: Rules {
+            freeze_after_ns: feeds.freeze_after_ms * 1_000_000,
+            dispute_after_ns: feeds.dispute_after_ms * 1_000_000,
+            snapshot_after_ns: feeds.snapshot_after_ms * 1_000_000,
+            witness_after_ns: feeds.witness_after_ms * 1_000_000,
+            witness_grace_ns: feeds.witness_grace_ms * 1_000_000,
+        },
+        reconnect_every_ns: feeds.reconnect_every_s * 1_000_000_000,
+        witness: (feeds.witness_after_ms > 0).then(|| place.orders.clone()),
+    }
 }
 
 fn feed_tile(
     place: &Place,
+    config: &Feeds,
     n: usize,
     feeds: usize,
     ends: FeedEnds,
     clock: &Clock,
     counters: &Arc<Counters>,
 ) -> FeedTile {
-    let FeedEnds { market, resync, samples, user, matches, .. } = ends;
+    let FeedEnds { market, resync, samples, user, matches, dead_letters } = ends;
     let seed = clock.cycles().0.wrapping_add(n as u64);
     let universe = &place.universe;
     let mine = instruments_of(n, feeds, universe.markets.len());
     let user = user.map(|events| {
-        UserFeed::new(socket(&place.user, PING_NS, 0), universe, place.credentials.clone(), events, seed ^ 1)
+        let socket = socket(&place.user, config, true);
+        let feed = UserFeed::new(socket, universe, place.credentials.clone(), events, seed ^ 1);
+        match dead_letters.user {
+            Some(to) => feed.with_dead_letters(to),
+            None => feed,
+        }
     });
     let sports = matches.zip(place.sports.as_ref()).and_then(|(events, endpoint)| {
         let teams = universe.markets.first()?.outcomes.clone();
-        Some(SportsFeed::new(socket(endpoint, 0, 0), Game { id: None, teams }, events, seed ^ 2))
+        Some(SportsFeed::new(socket(endpoint, config, false), Game { id: None, teams }, events, seed ^ 2))
     });
     FeedTile {
-        market: Some(MarketFeed::new(socket(&place.market, PING_NS, SILENT_NS), universe, mine, market, resync, seed)),
+        market: Some(
+            MarketFeed::new(market_config(place, config), universe, mine, market, resync, seed)
+                .with_dead_letters(dead_letters.market),
+        ),
         user,
         sports,
         shared: Shared { clock: clock.clone(), samples, counters: Arc::clone(counters) },
