@@ -242,7 +242,7 @@ impl Desk {
             post_only,
             strategy: polyloly_fast::types::order::StrategyId::Pair,
             purpose: Purpose::Quote,
-            epoch: 1,
+            epoch: self.salt as u32,
         };
         let facts = Facts {
             specs: &self.universe.markets,
