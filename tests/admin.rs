@@ -12,62 +12,10 @@ use std::{
 };
 
 use serde_json::Value;
-use support::{PATIENCE, Running, Scratch, assert_clean, get, number, polyloly};
+use support::{Operator, PATIENCE, Running, Scratch, assert_clean, exchange, get, number, polyloly, until};
 
 /// A match that lasts longer than any test waits.
 const LONG: [&str; 7] = ["run", "--cores", "0", "--speed", "20", "--summary", "summary.json"];
-
-/// Sends these bytes and reads the answer: its status and its JSON.
-fn exchange(authority: &str, request: &[u8]) -> (u16, Value) {
-    let mut socket = TcpStream::connect(authority).expect("it listens");
-    socket.set_read_timeout(Some(PATIENCE)).expect("a time-out");
-    socket.write_all(request).expect("it reads");
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).expect("an answer");
-    let status = answer.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or_else(|| panic!("no status: {answer}"));
-    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    (status, serde_json::from_str(body).unwrap_or_default())
-}
-
-struct Operator {
-    at: String,
-    token: String,
-}
-
-impl Operator {
-    /// Whoever may read the file that is named at start.
-    fn of(run: &Running, dir: &Scratch) -> Self {
-        let at = run.line("health at http://");
-        let place = run.line("admin token in ");
-        let token = fs::read_to_string(dir.dir().join(place)).expect("the token").trim().to_owned();
-        Self { at, token }
-    }
-
-    fn post(&self, action: &str, id: &str, body: &str) -> (u16, Value) {
-        let request = format!(
-            "POST /admin/{action} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nX-Request-Id: {id}\r\n\
-             Content-Length: {}\r\n\r\n{body}",
-            self.at,
-            self.token,
-            body.len()
-        );
-        exchange(&self.at, request.as_bytes())
-    }
-
-    fn ready(&self) -> Value {
-        get(&self.at, "/health/ready").expect("an answer")
-    }
-}
-
-/// Waits until `look` is true.
-#[track_caller]
-fn until(what: &str, mut look: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !look() {
-        assert!(start.elapsed() < PATIENCE, "waited in vain: {what}");
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
-}
 
 #[test]
 fn an_operator_halts_resumes_kills_and_resets_a_running_engine() {

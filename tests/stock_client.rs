@@ -3,9 +3,10 @@
 //! Skipped, loudly, where Python or the package cannot be had.
 #![cfg(feature = "embedded")]
 
+mod python;
+
 use std::{
     io::Write,
-    path::{Path, PathBuf},
     process::{Command as Process, Stdio},
 };
 
@@ -18,9 +19,6 @@ use polyloly_fast::{
     },
     venue::{Begin, Venue, VenueOptions, wallets},
 };
-
-/// The version that the reference describes.
-const PACKAGE: &str = "py-clob-client-v2==1.2.1";
 
 /// One trader who rests 1000 YES bids at 0.50 and asks at 0.55, and nothing more.
 struct Still {
@@ -67,32 +65,12 @@ impl Scenario for Still {
     }
 }
 
-/// A Python that has the package; made once below `target/`. Errors: why it cannot be had.
-fn python() -> Result<PathBuf, String> {
-    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("stock-client");
-    let python = home.join("bin/python");
-    let run = |what: &mut Process| {
-        let out = what.stdin(Stdio::null()).output().map_err(|e| format!("{what:?}: {e}"))?;
-        match out.status.success() {
-            true => Ok(()),
-            false => Err(format!("{what:?}: {}", String::from_utf8_lossy(&out.stderr))),
-        }
-    };
-    let has_package = |python: &Path| run(Process::new(python).args(["-c", "import py_clob_client_v2"]));
-    if has_package(&python).is_err() {
-        run(Process::new("python3").args(["-m", "venv", "--clear"]).arg(&home))?;
-        run(Process::new(&python).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", PACKAGE]))?;
-        has_package(&python)?;
-    }
-    Ok(python)
-}
-
 #[test]
 fn the_official_python_client_trades_with_signature_types_0_1_2_and_3() {
-    let python = match python() {
+    let python = match python::with_stock_client() {
         Ok(python) => python,
         Err(why) => {
-            eprintln!("SKIPPED: the stock client test needs Python 3 and {PACKAGE}: {why}");
+            eprintln!("SKIPPED: the stock client test needs Python 3 and its package: {why}");
             return;
         }
     };

@@ -254,14 +254,74 @@ pub fn polyloly(dir: &Path, args: &[&str]) -> Ended {
     Running::start(dir, args, &[]).end()
 }
 
-/// One plain HTTP request; `None` if nobody answers with JSON.
-pub fn get(authority: &str, path: &str) -> Option<Value> {
+/// One plain HTTP request; `None` if nobody answers.
+pub fn get_text(authority: &str, path: &str) -> Option<String> {
     let mut socket = TcpStream::connect(authority).ok()?;
     socket.set_read_timeout(Some(PATIENCE)).ok()?;
     write!(socket, "GET {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n").ok()?;
     let mut answer = String::new();
     socket.read_to_string(&mut answer).ok()?;
-    serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
+    answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned())
+}
+
+/// The same; `None` if the answer is not JSON.
+pub fn get(authority: &str, path: &str) -> Option<Value> {
+    serde_json::from_str(&get_text(authority, path)?).ok()
+}
+
+/// Sends these bytes and reads the answer: its status and its JSON.
+pub fn exchange(authority: &str, request: &[u8]) -> (u16, Value) {
+    let mut socket = TcpStream::connect(authority).expect("it listens");
+    socket.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+    socket.write_all(request).expect("it reads");
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).expect("an answer");
+    let status = answer.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or_else(|| panic!("no status: {answer}"));
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    (status, serde_json::from_str(body).unwrap_or_default())
+}
+
+/// Who may tell a running instance what to do.
+pub struct Operator {
+    pub at: String,
+    pub token: String,
+}
+
+impl Operator {
+    /// Whoever may read the file that is named at start.
+    pub fn of(run: &Running, dir: &Scratch) -> Self {
+        let at = run.line("health at http://");
+        let place = run.line("admin token in ");
+        let token = fs::read_to_string(dir.dir().join(place)).expect("the token").trim().to_owned();
+        Self { at, token }
+    }
+
+    /// One call with the token; its status and its answer.
+    pub fn post(&self, action: &str, id: &str, body: &str) -> (u16, Value) {
+        let request = format!(
+            "POST /admin/{action} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nX-Request-Id: {id}\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            self.at,
+            self.token,
+            body.len()
+        );
+        exchange(&self.at, request.as_bytes())
+    }
+
+    /// What `/health/ready` says.
+    pub fn ready(&self) -> Value {
+        get(&self.at, "/health/ready").expect("an answer")
+    }
+}
+
+/// Waits until `look` is true.
+#[track_caller]
+pub fn until(what: &str, mut look: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !look() {
+        assert!(start.elapsed() < PATIENCE, "waited in vain: {what}");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
 }
 
 /// A number of a summary.
@@ -343,6 +403,11 @@ impl Abroad {
     pub fn trade(&self, dir: &Scratch, config: &str, args: &[&str]) -> Running {
         let args = [&["run", "--config", config, "--live", "--cores", "0", "--summary", "summary.json"], args].concat();
         Running::start(dir.dir(), &args, &[("POLYMARKET_PRIVATE_KEY", &self.key)])
+    }
+
+    /// The account's address, checksummed or not.
+    pub fn address(&self) -> String {
+        secret(&self.key).address().to_string()
     }
 
     /// Waits until the venue itself says that orders of ours rest there.
