@@ -272,7 +272,8 @@ impl Place {
     }
 }
 
-/// One instance a wallet on this machine, whatever directory it runs in: two would cancel and double each other's orders.
+/// One instance a wallet on this machine, whatever directory it runs in: two would cancel and double each other's
+/// orders.
 fn wallet_fence(account: &Account) -> Result<Lock, Refused> {
     let dir = env::var_os("XDG_RUNTIME_DIR").map_or_else(env::temp_dir, Into::into);
     Lock::take(&dir.join(format!("polyloly-fast-{}.lock", account.funder)))
