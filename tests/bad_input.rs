@@ -146,7 +146,7 @@ fn a_venue_that_is_not_there_or_is_none_is_refused_with_the_step() {
         let file = dir.write(
             "live.toml",
             format!(
-                "mode = \"live\"\n[venue]\ngeoblock = \"\"\nrest = \"http://{at}\"\n[account]\nsignature_type = 0\n[markets]\nconditions = \
+                "mode = \"live\"\n[venue]\nrest = \"http://{at}\"\ngeoblock = \"\"\n[account]\nsignature_type = 0\n[markets]\nconditions = \
                  [\"0x0707070707070707070707070707070707070707070707070707070707070707\"]"
             ),
         );

@@ -142,46 +142,46 @@ const fn to(state: OrderState) -> Then {
     Then::To(state)
 }
 
+// The cells, two letters each so that a row is a line.
 /// Nothing changes.
-const O: Then = Then::Stay;
-const LEFT: Then = Then::Impossible("bytes of it left, and the gateway says that none did");
-const NONE_LEFT: Then = Then::Impossible("no byte of it left, and the gateway says that all did");
-const REFUSED: Then = Then::Impossible("the venue shows it and refuses it");
-const TWICE: Then = Then::Impossible("one request was answered twice, and differently");
-const ARRIVED: Then = Then::Impossible("the venue has it, and it is said never to have arrived");
-
-const LIVE: Then = to(OrderState::Live);
-const HELD: Then = to(OrderState::Delayed);
-const PART: Then = to(OrderState::PartiallyFilled);
-const FULL: Then = to(OrderState::Matched);
-const GONE: Then = to(OrderState::Cancelled);
-const AGED: Then = to(OrderState::Expired);
-const LOST: Then = to(OrderState::Unknown);
-const DEAD: Then = to(OrderState::Failed);
-const SENT: Then = to(OrderState::Sent);
-const NOPE: Then = to(OrderState::Rejected);
-const PEND: Then = to(OrderState::CancelPending);
+const __: Then = Then::Stay;
+const SN: Then = to(OrderState::Sent);
+const LV: Then = to(OrderState::Live);
+const HD: Then = to(OrderState::Delayed);
+const PT: Then = to(OrderState::PartiallyFilled);
+const CP: Then = to(OrderState::CancelPending);
+const UN: Then = to(OrderState::Unknown);
+const FL: Then = to(OrderState::Matched);
+const GN: Then = to(OrderState::Cancelled);
+const AG: Then = to(OrderState::Expired);
+const RJ: Then = to(OrderState::Rejected);
+const FA: Then = to(OrderState::Failed);
+const X1: Then = Then::Impossible("bytes of it left, and the gateway says that none did");
+const X2: Then = Then::Impossible("no byte of it left, and the gateway says that all did");
+const X3: Then = Then::Impossible("the venue shows it and refuses it");
+const X4: Then = Then::Impossible("one request was answered twice, and differently");
+const X5: Then = Then::Impossible("the venue has it, and it is said never to have arrived");
 
 /// The table. One row a state, one column an input.
 #[rustfmt::skip]
 pub const TABLE: [Row; OrderState::ALL.len()] = {
-    //                Sent  ack:                      refused      never        seen        fills       gone        never  cancel:
-    //                      live  match held  ?       no    dup    sent  lost   live  held  part  full  gone  aged  came   asked match gone  held  other
-    let created =    [SENT, LIVE, LIVE, HELD, LOST,   NOPE, LOST,  DEAD, LOST,  LIVE, HELD, PART, FULL, GONE, AGED, DEAD,  O,    O,    O,    O,    O];
-    let sent =       [O,    LIVE, LIVE, HELD, LOST,   NOPE, LOST,  LEFT, LOST,  LIVE, HELD, PART, FULL, GONE, AGED, DEAD,  O,    O,    O,    HELD, O];
-    let live =       [O,    O,    O,    O,    O,      REFUSED, O,  LEFT, O,     O,    O,    PART, FULL, GONE, AGED, ARRIVED, PEND, O,  O,    HELD, O];
-    let delayed =    [O,    LIVE, LIVE, O,    O,      NOPE, O,     LEFT, O,     LIVE, O,    PART, FULL, GONE, AGED, ARRIVED, O,  O,    O,    O,    O];
-    let partial =    [O,    O,    O,    O,    O,      REFUSED, O,  LEFT, O,     O,    O,    O,    FULL, GONE, AGED, ARRIVED, PEND, O,  O,    O,    O];
+    // Columns: sent; acked live, matched, held, unclear; refused, duplicate; never sent, no answer; seen live, held;
+    // filled in part, whole; gone, aged; never came; cancel asked; not cancelled: matched, gone, held, other.
+    let created   = [SN, LV, LV, HD, UN, RJ, UN, FA, UN, LV, HD, PT, FL, GN, AG, FA, __, __, __, __, __];
+    let sent      = [__, LV, LV, HD, UN, RJ, UN, X1, UN, LV, HD, PT, FL, GN, AG, FA, __, __, __, HD, __];
+    let live      = [__, __, __, __, __, X3, __, X1, __, __, __, PT, FL, GN, AG, X5, CP, __, __, HD, __];
+    let delayed   = [__, LV, LV, __, __, RJ, __, X1, __, LV, __, PT, FL, GN, AG, X5, __, __, __, __, __];
+    let partial   = [__, __, __, __, __, X3, __, X1, __, __, __, __, FL, GN, AG, X5, CP, __, __, __, __];
     // It is still there, or a fill is on its way; the look-up on a timer tells.
-    let pending =    [O,    O,    O,    O,    O,      REFUSED, O,  LEFT, O,     O,    O,    O,    FULL, GONE, AGED, ARRIVED, O,  O,    O,    HELD, LIVE];
+    let pending   = [__, __, __, __, __, X3, __, X1, __, __, __, __, FL, GN, AG, X5, __, __, __, HD, LV];
     // Holds exposure until the venue itself says what became of it.
-    let unknown =    [O,    LIVE, LIVE, HELD, O,      NOPE, O,     LEFT, O,     LIVE, HELD, PART, FULL, GONE, AGED, DEAD,  O,    O,    O,    HELD, O];
-    let matched =    [O,    O,    O,    O,    O,      O,    O,     LEFT, O,     O,    O,    O,    O,    O,    O,    ARRIVED, O,  O,    O,    O,    O];
-    let cancelled =  [O,    O,    O,    O,    O,      O,    O,     LEFT, O,     O,    O,    O,    FULL, O,    AGED, ARRIVED, O,  O,    O,    O,    O];
-    let expired =    [O,    O,    O,    O,    O,      O,    O,     LEFT, O,     O,    O,    O,    FULL, O,    O,    ARRIVED, O,  O,    O,    O,    O];
+    let unknown   = [__, LV, LV, HD, __, RJ, __, X1, __, LV, HD, PT, FL, GN, AG, FA, __, __, __, HD, __];
+    let matched   = [__, __, __, __, __, __, __, X1, __, __, __, __, __, __, __, X5, __, __, __, __, __];
+    let cancelled = [__, __, __, __, __, __, __, X1, __, __, __, __, FL, __, AG, X5, __, __, __, __, __];
+    let expired   = [__, __, __, __, __, __, __, X1, __, __, __, __, FL, __, __, X5, __, __, __, __, __];
     // The venue's own stream outranks what a broken answer made us believe.
-    let rejected =   [O,    TWICE, TWICE, TWICE, TWICE, O,  O,     LEFT, O,     LIVE, HELD, PART, FULL, GONE, AGED, O,     O,    O,    O,    HELD, O];
-    let failed =     [NONE_LEFT, LIVE, LIVE, HELD, LOST, NOPE, LOST, O,  LOST,  LIVE, HELD, PART, FULL, GONE, AGED, O,     O,    O,    O,    HELD, O];
+    let rejected  = [__, X4, X4, X4, X4, __, __, X1, __, LV, HD, PT, FL, GN, AG, __, __, __, __, HD, __];
+    let failed    = [X2, LV, LV, HD, UN, RJ, UN, __, UN, LV, HD, PT, FL, GN, AG, __, __, __, __, HD, __];
     [created, sent, live, delayed, partial, pending, unknown, matched, cancelled, expired, rejected, failed]
 };
 

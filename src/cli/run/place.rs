@@ -282,7 +282,8 @@ fn directory_fence(config: &Config) -> Result<Lock, Refused> {
         .map_err(|e| Refused::preflight(format!("{e}: one instance a journal directory; journal.dir names another")))
 }
 
-/// One instance a wallet on this machine, whatever directory it runs in: two would cancel and double each other's orders.
+/// One instance a wallet on this machine, whatever directory it runs in: two would cancel and double each other's
+/// orders.
 fn wallet_fence(account: &Account) -> Result<Lock, Refused> {
     let dir = env::var_os("XDG_RUNTIME_DIR").map_or_else(env::temp_dir, Into::into);
     Lock::take(&dir.join(format!("polyloly-fast-{}.lock", account.funder)))
