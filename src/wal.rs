@@ -1,9 +1,9 @@
 //! The write-ahead log of orders: known here before the first byte leaves, forgotten when the venue has said the end.
 //!
-//! One preallocated, memory-mapped file: a table of orders by their hash, and the kill switch. Writing is a copy of some
-//! 150 bytes into mapped memory, tens of nanoseconds; the system keeps it when the process is killed at any instruction.
-//! A power cut can lose what was not yet on the disk; reconciliation with the venue at start covers that. A record is
-//! written whole before its first byte says that it is there, so half of one is never taken for an order.
+//! One preallocated, memory-mapped file: a table of orders by their hash, and the kill switch. Writing is a copy of
+//! some 150 bytes into mapped memory, tens of nanoseconds; the system keeps it when the process is killed at any
+//! instruction. A power cut can lose what was not yet on the disk; reconciliation with the venue at start covers that.
+//! A record is written whole before its first byte says that it is there, so half of one is never taken for an order.
 
 use std::{
     fmt,

@@ -789,7 +789,8 @@ fn a_change_in_flight_is_no_freeze() {
     assert_eq!(world.gaps(), []);
 }
 
-/// A frame as it was captured, and frames made up, for there is no recorded session of the channel: buyers are bids and sellers are asks, for either token.
+/// A frame as it was captured, and frames made up, for there is no recorded session of the channel: buyers are bids
+/// and sellers are asks, for either token.
 #[test]
 fn story_18_no_change_is_applied_to_the_wrong_side() {
     use polyloly_fast::{

@@ -207,8 +207,8 @@ fn d12_a_fill_by_the_complementary_token() {
         r#"{{"event_type":"trade","type":"TRADE","id":"t-1","taker_order_id":"0x{taker}","market":"{market}",
         "asset_id":"{no}","side":"BUY","size":"30","price":"0.53","status":"MATCHED","owner":"someone-else",
         "trader_side":"MAKER","outcome":"Badgers","match_time":"1790000000","maker_orders":[
-        {{"order_id":"{order}","owner":"{key}","matched_amount":"10","price":"0.47","asset_id":"{yes}","side":"BUY"}},
-        {{"order_id":"{order}","owner":"{key}","matched_amount":"5","price":"0.47","asset_id":"{yes}","side":"BUY"}},
+        {{"order_id":"{order}","owner":"{key}","matched_amount":"10","price":"0.47","asset_id":"{yes}"}},
+        {{"order_id":"{order}","owner":"{key}","matched_amount":"5","price":"0.47","asset_id":"{yes}"}},
         {{"order_id":"0x{other}","owner":"third-party","matched_amount":"15","price":"0.53","asset_id":"{no}","side":"SELL"}}]}}"#,
         taker = "cd".repeat(32),
         other = "ef".repeat(32),

@@ -411,7 +411,7 @@ fn o22_the_same_intent_twice_and_a_storm() {
     let before = sim.core.report().orders.sent;
     for n in 0..20_000_u32 {
         for k in 0..8 {
-            let wish = Intent { epoch: 8 + n * 8 + k, ..buy(NO, 4_700, 5) };
+            let wish = Intent { epoch: 8 + n * 8 + k, ..buy(NO, 3_000 + 100 * (k as u16 + 8 * (n as u16 % 2)), 5) };
             script.wishes.borrow_mut().push_back((M, polyloly_fast::engine::strategy::Wish::Place(wish)));
         }
         sim.now -= MS;
@@ -426,6 +426,32 @@ fn o22_the_same_intent_twice_and_a_storm() {
     assert!(counted + report.orders.deduplicated >= 159_000, "{:?}", report.rejections);
     // The other market is not touched by it.
     assert!(sim.place_numbered(&script, Intent { epoch: 1, ..buy(InstrumentIx(2), 4_700, 5) }).is_some());
+}
+
+/// Each limit alone, with the others out of the way.
+#[test]
+fn o21_each_limit_is_a_limit_of_its_own() {
+    let wide = Limits {
+        order_usdc: Usdc::dollars(900),
+        market_usdc: Usdc::dollars(900),
+        total_usdc: Usdc::dollars(900),
+        daily_loss_usdc: Usdc::dollars(900),
+        ..Limits::default()
+    };
+    let table = [
+        (wide.clone(), buy(YES, 6_100, 10), "collar"),
+        (Limits { order_usdc: Usdc::dollars(100), ..wide.clone() }, buy(YES, 4_700, 300), "order_limit"),
+        (Limits { market_usdc: Usdc::dollars(100), ..wide.clone() }, buy(YES, 4_700, 300), "market_limit"),
+        (Limits { total_usdc: Usdc::dollars(100), ..wide.clone() }, buy(YES, 4_700, 300), "total_limit"),
+        (Limits { daily_loss_usdc: Usdc::dollars(100), ..wide.clone() }, buy(YES, 4_700, 300), "total_limit"),
+    ];
+    for (limits, wish, why) in table {
+        let (mut sim, script) = open_with(limits);
+        assert_eq!(sim.place(&script, wish), None, "{why}");
+        assert_eq!(sim.refusals(), [(why, 1)]);
+    }
+    let (mut sim, script) = open_with(wide);
+    assert!(sim.place(&script, buy(YES, 5_100, 300)).is_some());
 }
 
 fn limits() -> impl Strategy<Value = (u16, u64, bool)> {
@@ -554,7 +580,9 @@ proptest! {
     /// D13 and the heart of it: acks, fills, cancels and settlement may come in any order and end the same. One
     /// trade's own statuses may overtake each other too.
     #[test]
-    fn all_interleavings_end_in_the_same_state(words in history(), order in proptest::collection::vec(any::<u32>(), 6)) {
+    fn all_interleavings_end_in_the_same_state(
+        words in history(), order in proptest::collection::vec(any::<u32>(), 6)
+    ) {
         let mut shuffled: Vec<_> = words.iter().copied().zip(order).collect();
         shuffled.sort_by_key(|(_, key)| *key);
         let shuffled: Vec<_> = shuffled.into_iter().map(|(word, _)| word).collect();
@@ -586,7 +614,8 @@ proptest! {
                 .map(|i| sim.place(&script, i).unwrap()).to_vec();
         orders.iter().for_each(|o| drop(sim.rests(o.hash())));
         let statuses = [
-            TradeStatus::Matched, TradeStatus::Mined, TradeStatus::Confirmed, TradeStatus::Retrying, TradeStatus::Failed,
+            TradeStatus::Matched, TradeStatus::Mined, TradeStatus::Confirmed,
+            TradeStatus::Retrying, TradeStatus::Failed,
         ];
         // (trade, order) → its last believable status.
         let mut model = std::collections::BTreeMap::<(u8, usize), TradeStatus>::new();
@@ -611,8 +640,8 @@ proptest! {
     }
 }
 
-/// A run that begins where another was killed: its orders hold exposure, are cancelled by their ids and asked after, and
-/// what they fill counts.
+/// A run that begins where another was killed: its orders hold exposure, are cancelled by their ids and asked after,
+/// and what they fill counts.
 #[test]
 fn p01_an_order_of_an_earlier_run_is_held_until_the_venue_says() {
     let (mut sim, script) = scripted();

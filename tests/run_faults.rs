@@ -1,5 +1,5 @@
-//! A live run against a venue that misbehaves, over its real wire: what a person with another client sees is what we say
-//! of ourselves; a feed that falls silent costs nothing while another speaks; a kill switch outlives its process.
+//! A live run against a venue that misbehaves, over its real wire: what a person with another client sees is what we
+//! say of ourselves; a feed that falls silent costs nothing while another speaks; a kill switch outlives its process.
 #![cfg(feature = "embedded")]
 
 mod python;

@@ -290,6 +290,9 @@ fn a_run_survives_a_venue_that_misbehaves_on_every_socket() {
     ];
     let [a, b, c, d] = urls.each_ref().map(|url| Some(url.as_str()));
     let config = abroad.configure(&dir, 1, [a, b, c, d]);
+    // One socket: what a second would cover is to be seen.
+    let alone = std::fs::read_to_string(&config).expect("the configuration") + "[feeds]\nsockets = 1\n";
+    let config = dir.write("alone.toml", alone);
     let run = abroad.trade(&dir, &config, &[]);
     market.is_calm("market", 20);
     user.is_calm("user", 1);

@@ -107,7 +107,7 @@ fn story_01_a_buy_that_hangs_is_one_order_and_never_three() {
     // Their client's two retries, in every form that a retry can take.
     for (retry, why) in [
         (fok(5_200, 1), Refusal::Duplicate),  // the same intent at another price
-        (fok(5_100, 2), Refusal::Duplicate),  // the same order as a new intent
+        (fok(5_100, 2), Refusal::Unresolved), // the same order as a new intent
         (fok(5_200, 3), Refusal::Unresolved), // "it did not go through, so a tick more"
     ] {
         let before = refused(&sim, why);

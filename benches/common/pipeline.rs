@@ -18,7 +18,7 @@ use polyloly_fast::{
     strategies::{Params, core},
     types::{
         Event, InstrumentIx, MarketIx, OrderHash, Qty, Stamp, Stamped, Universe, Usdc,
-        event::{ReplyEvent, UserEvent},
+        event::{ReadEvent, ReplyEvent, UserEvent},
     },
     wire::{
         auth::L2Auth,
@@ -35,11 +35,14 @@ use super::traffic::{API_KEY, credentials, key};
 
 /// The venue's host, as requests name it.
 pub const HOST: &str = "clob.polymarket.com";
-/// What an engine hears before the first byte: the run began, and its streams are up.
-pub const OPENING: [Event; 3] = [
+/// What an engine hears before the first byte: the run began, its streams are up, the venue's account of us is ours.
+pub const OPENING: [Event; 6] = [
     Event::Start { run_tag: RUN_TAG, cash: CASH, match_feed: false },
     Event::User(UserEvent::Up),
     Event::Reply(ReplyEvent::GatewayUp),
+    Event::Tick,
+    Event::Reply(ReplyEvent::Read(ReadEvent::Begin { round: 1 })),
+    Event::Reply(ReplyEvent::Read(ReadEvent::End { round: 1, complete: true })),
 ];
 
 const RUN_TAG: u32 = 5;
@@ -212,7 +215,12 @@ impl Pipeline {
         // The tile has the first of them ready itself.
         pipeline.hot.poll();
         for event in &OPENING[1..] {
-            pipeline.wiring.push(stamp, *event);
+            if *event == Event::Tick {
+                while pipeline.hot.poll() > 0 {}
+                pipeline.hot.housekeep(stamp);
+            } else {
+                pipeline.wiring.push(stamp, *event);
+            }
         }
         pipeline.hot.poll();
         pipeline

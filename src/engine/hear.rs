@@ -356,8 +356,8 @@ impl Desk {
         self.error(out);
     }
 
-    /// An order whose fate is unknown: it is cancelled by its id at once, and asked after. Its exposure is held until the
-    /// venue itself says what became of it.
+    /// An order whose fate is unknown: it is cancelled by its id at once, and asked after. Its exposure is held until
+    /// the venue itself says what became of it.
     fn pursue(&mut self, order: &OrderHash, out: &mut Actions) {
         let Some(&Order { state: OrderState::Unknown, intent, .. }) = self.orders.get(order) else { return };
         self.cancel(*order, Stamp::default(), out);
@@ -483,7 +483,8 @@ impl Desk {
                 OrderState::Unknown | OrderState::Created | OrderState::Sent => {
                     self.order_input(order, Input::NeverArrived);
                 }
-                // It rested, and the venue knows it no more. What it filled meanwhile is among the trades, which are read.
+                // It rested, and the venue knows it no more. What it filled meanwhile is among the trades, which are
+                // read.
                 _ => {
                     if unverified {
                         self.orders.verified(order);

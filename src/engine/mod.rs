@@ -194,8 +194,8 @@ impl<S: Strategy> Engine<S> {
         self.desk.risk.killed()
     }
 
-    /// Tells of each order that the venue showed since the last call, and of each that finished: what the next run needs
-    /// to know of them.
+    /// Tells of each order that the venue showed since the last call, and of each that finished: what the next run
+    /// needs to know of them.
     #[inline]
     pub fn tell_fates(&mut self, mut tell: impl FnMut(&OrderHash, Fate)) {
         let orders = &mut self.desk.orders;

@@ -312,8 +312,8 @@ impl Ledger {
         account.unmarked = true;
     }
 
-    /// A trade of an earlier run: its shares and cash are counted already. If it is not final its end is still to come; if
-    /// it is, it is only known, so that it is not booked again. False if it was known before.
+    /// A trade of an earlier run: its shares and cash are counted already. If it is not final its end is still to
+    /// come; if it is, it is only known, so that it is not booked again. False if it was known before.
     pub fn recover_trade(&mut self, key: (TradeKey, OrderHash), fill: Fill, now: Nanos) -> bool {
         if self.fills.contains_key(&key) {
             return false;

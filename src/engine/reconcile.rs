@@ -8,8 +8,8 @@
 //! - a trade that we did not hear of is booked, as the stream would have;
 //! - an order that should rest and is not listed is asked after by its id until the venue says what became of it;
 //! - an order that we do not know, or that should be gone and is listed, is cancelled;
-//! - other shares than ours: the venue's count is taken over, the difference is `rounding`'s, and the market stays halted
-//!   until a reading agrees;
+//! - other shares than ours: the venue's count is taken over, the difference is `rounding`'s, and the market stays
+//!   halted until a reading agrees;
 //! - other collateral than ours: the kill switch, because nobody knows where the money went.
 //!
 //! A reading that is not whole is none: it never looks like an empty account.

@@ -1,10 +1,10 @@
 //! Step 2 of 9: several sockets, one stream: the first copy wins, every later copy is a checksum. Pure.
 //!
-//! The channel has no sequence numbers, so each book's stream is numbered here: what was given out gets the next number,
-//! and each socket (a *line*) has a place in that numbering. A line at the head may bring something new. A line behind
-//! the head brings copies of what is known; if it brings something else, the lines contradict each other and the book is
-//! not to be used until a witness has spoken. Nothing older than what was given out is ever given out, so a change is
-//! never applied twice or late; and what cannot be proved to continue the stream is a gap.
+//! The channel has no sequence numbers, so each book's stream is numbered here: what was given out gets the next
+//! number, and each socket (a *line*) has a place in that numbering. A line at the head may bring something new. A
+//! line behind the head brings copies of what is known; if it brings something else, the lines contradict each other
+//! and the book is not to be used until a witness has spoken. Nothing older than what was given out is ever given out,
+//! so a change is never applied twice or late; and what cannot be proved to continue the stream is a gap.
 //! Source: docs/PROTOCOL.md "integrity", "redundant sockets".
 
 mod book;

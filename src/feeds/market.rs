@@ -30,7 +30,8 @@ use crate::{
     wire::market::{self, MarketParser, ParseErrorKind},
 };
 
-/// Snapshots are asked for at most this often on a line: a book that cannot be read must not become a flood of requests.
+/// Snapshots are asked for at most this often on a line: a book that cannot be read must not become a flood of
+/// requests.
 const RESYNC_EVERY_NS: u64 = 200_000_000;
 /// Sockets with the same subscription, at most: one more may be about to replace one of them.
 pub const SOCKETS_MAX: usize = LINES_MAX - 1;
@@ -46,8 +47,8 @@ pub struct MarketConfig {
     pub sockets: usize,
     /// Deadlines of the comparison.
     pub rules: Rules,
-    /// A socket is replaced by a fresh one after about this long, in nanoseconds; 0 for never. Sockets of the venue stop
-    /// bringing data after 14 to 63 minutes. Source: docs/PROTOCOL.md "integrity".
+    /// A socket is replaced by a fresh one after about this long, in nanoseconds; 0 for never. Sockets of the venue
+    /// stop bringing data after 14 to 63 minutes. Source: docs/PROTOCOL.md "integrity".
     pub reconnect_every_ns: u64,
     /// REST base that is asked about silent books; `None`: nobody is asked.
     pub witness: Option<Endpoint>,
@@ -124,8 +125,8 @@ struct Counts {
 }
 
 impl MarketFeed {
-    /// The channel for `instruments` of the universe. `resync`: instruments that need a fresh snapshot. `seed` tells the
-    /// feeds of a process apart.
+    /// The channel for `instruments` of the universe. `resync`: instruments that need a fresh snapshot. `seed` tells
+    /// the feeds of a process apart.
     pub fn new(
         config: impl Into<MarketConfig>,
         universe: &Arc<Universe>,
