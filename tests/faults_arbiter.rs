@@ -375,7 +375,8 @@ impl World {
 
     /// Delivers everything, in turn.
     fn drain(&mut self) {
-        while (0..self.lines.len()).fold(false, |any, l| self.deliver(l) || any) {}
+        // Every line has its turn, whether another had something or not.
+        while (0..self.lines.len()).filter(|l| self.deliver(*l)).count() > 0 {}
     }
 
     /// Time passes in small steps, and everything is delivered.
@@ -590,7 +591,7 @@ fn t18_one_of_two_lines_lags_and_is_taken_out_without_a_gap() {
         world.say(YES, BID, 35, 10 + n);
         while world.deliver(0) {}
         world.wait(100);
-        if n >= 6 && n < 12 {
+        if (6..12).contains(&n) {
             world.deliver(1);
         }
     }
