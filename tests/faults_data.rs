@@ -18,7 +18,10 @@ use polyloly_fast::{
 };
 use proptest::prelude::*;
 
-const BOOK: (&[(u16, u64)], &[(u16, u64)]) = (&[(4_800, 100)], &[(5_200, 100)]);
+/// One side of a book: (units, shares).
+type Levels = &'static [(u16, u64)];
+/// A book of 0.48 and 0.52.
+const BOOK: (Levels, Levels) = (&[(4_800, 100)], &[(5_200, 100)]);
 
 fn open() -> (Sim<Script>, Script) {
     let (sim, script) = scripted();
