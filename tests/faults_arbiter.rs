@@ -867,3 +867,37 @@ fn story_18_no_change_is_applied_to_the_wrong_side() {
         }
     }
 }
+
+#[test]
+fn a_newer_book_that_is_the_same_by_chance_is_not_followed() {
+    let mut world = settled(1);
+    // There and back again, which line 0 has not brought yet when line 1 comes with a fresh book.
+    world.lines.push(Line::default());
+    world.say(YES, BID, 41, 10);
+    world.say(YES, BID, 41, 0);
+    world.open(1);
+    world.say(YES, BID, 35, 10);
+    while world.deliver(1) {}
+    assert_eq!(world.engine.heard.len(), 2, "nothing new can be given out before the others have caught up");
+    world.drain();
+    assert_eq!(world.engine.heard.len(), 5, "all three, in order");
+    assert_eq!(world.gaps(), []);
+    world.assert_in_step("in the end");
+    assert!(world.arbiter.is_aligned(1), "and the fresh line is aligned");
+}
+
+#[test]
+fn a_snapshot_that_can_never_be_read_is_not_asked_for_without_end() {
+    let mut world = settled(1);
+    let mut asked = 0;
+    for _ in 0..600 {
+        let mut events = Vec::new();
+        world.arbiter.unreadable(0, Some(YES), world.now, &mut |e| events.push(e));
+        world.hear(events);
+        let mut wanted = Vec::new();
+        world.arbiter.take_requests(0, world.now, &mut wanted);
+        asked += wanted.len();
+        world.now = world.now.plus(100 * MS);
+    }
+    assert!((10..=20).contains(&asked), "{asked} in a minute");
+}

@@ -462,19 +462,31 @@ fn t05_reset_in_the_middle_of_a_frame() {
 fn t06_half_open_connection() {
     // The peer is there for the system and gone for everybody else: no frame, no answer to a ping.
     let opened = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&opened);
+    let keeps_alive = Arc::new(AtomicUsize::new(0));
+    let (counted, checked) = (Arc::clone(&opened), Arc::clone(&keeps_alive));
     let addr = listen(move |_, mut socket| {
         if shake_hands(&mut socket).is_none() {
             return;
         }
         counted.fetch_add(1, SeqCst);
+        let _ = read_text(&mut socket);
+        // The kernel's timer of our end, as soon as nothing is under way: 02 is keepalive, which would find a peer that is
+        // really gone.
+        let port = format!(":{:04X}", socket.peer_addr().expect("a peer").port());
+        let armed = (0..2_000).any(|_| {
+            let sockets = std::fs::read_to_string("/proc/net/tcp").expect("a table of sockets");
+            let of = |l: &&str| l.split_whitespace().nth(1).is_some_and(|local| local.ends_with(&port));
+            let ours = sockets.lines().find(of);
+            ours.and_then(|l| l.split_whitespace().nth(5)).is_some_and(|timer| timer.starts_with("02:"))
+        });
+        checked.fetch_add(usize::from(armed), SeqCst);
         while read_text(&mut socket).is_some() {}
     });
     let mut half_open = config(addr, 1, None);
     half_open.socket.stale_after_ns = 300 * MS;
     half_open.rules.snapshot_after_ns = 60 * S;
     let mut rig = rig(half_open, 1_024);
-    rig.until("another connection", |_| opened.load(SeqCst) >= 2);
+    rig.until("another connection", |_| opened.load(SeqCst) >= 2 && keeps_alive.load(SeqCst) >= 1);
     assert_eq!(rig.gaps[..2], [(Some(YES), GapReason::Silent), (Some(NO), GapReason::Silent)]);
 }
 
@@ -582,7 +594,11 @@ fn the_user_stream_is_down_when_it_is_silent_and_its_unreadable_messages_hold_no
         if n == 0 {
             let _ = socket.write_all(&frame(1, br#"{"event_type":"order","owner":"key-of-ours","id":7}"#));
         }
-        while read_text(&mut socket).is_some() {}
+        while read_text(&mut socket).is_some() {
+            if n == 0 {
+                let _ = socket.write_all(&frame(1, b"PONG"));
+            }
+        }
     });
     let (universe, counters) = (universe(), Arc::new(Counters::default()));
     let (tx, mut events) = ring("user", 0, 64);

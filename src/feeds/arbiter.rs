@@ -943,8 +943,12 @@ impl Arbiter {
             if matches!(seat.place, Place::Aligning | Place::Following) {
                 (seat.place, seat.since, seat.snapshot, seat.against) = (Place::Ask, now, 0, None);
             } else if seat.place == Place::Waiting {
-                // It may have been the snapshot itself.
+                // It may have been the snapshot itself. One that can never be read must not become a flood of requests.
                 seat.place = Place::Ask;
+                seat.requests = seat.requests.saturating_add(1);
+                if seat.requests > REQUESTS_MAX {
+                    seat.not_before = now.plus(self.rules.snapshot_after_ns);
+                }
             }
             if self.is_followed(n) {
                 whole = false;

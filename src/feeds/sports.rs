@@ -7,7 +7,11 @@ use super::{
     socket::{Change, Socket, SocketConfig},
 };
 use crate::{
-    stage::{counters::add, ring::Tx},
+    stage::{
+        counters::add,
+        dead_letter::{DeadLetter, Draft, Reason, Source},
+        ring::Tx,
+    },
     types::{Stamp, Stamped},
     wire::sports::{Game, SportsParser},
 };
@@ -18,6 +22,7 @@ pub struct SportsFeed {
     pub(super) socket: Socket,
     events: Tx<Stamped>,
     parser: SportsParser,
+    dead_letters: Draft,
     counts: Counts,
 }
 
@@ -32,11 +37,24 @@ struct Counts {
 impl SportsFeed {
     /// The channel, listened to for one match.
     pub fn new(config: SocketConfig, game: Game, events: Tx<Stamped>, seed: u64) -> Self {
-        Self { socket: Socket::new(config, seed), events, parser: SportsParser::new(game), counts: Counts::default() }
+        Self {
+            socket: Socket::new(config, seed),
+            events,
+            parser: SportsParser::new(game),
+            dead_letters: Draft::new(None),
+            counts: Counts::default(),
+        }
+    }
+
+    /// Messages that cannot be read go there.
+    #[must_use]
+    pub fn with_dead_letters(mut self, to: Tx<DeadLetter>) -> Self {
+        self.dead_letters = Draft::new(Some(to));
+        self
     }
 
     pub(super) fn poll(&mut self, shared: &mut Shared) -> usize {
-        let Self { socket, events, parser, counts } = self;
+        let Self { socket, events, parser, dead_letters, counts } = self;
         let mut pinged = false;
         let turn = socket.turn(&shared.clock, &mut |text, stamp| {
             counts.messages += 1;
@@ -44,10 +62,14 @@ impl SportsFeed {
             let mut sink = |event| {
                 let _ = events.push(Stamped { stamp, event });
             };
+            dead_letters.note(text, None);
             match parser.parse(text, &mut sink) {
                 // Some of its servers ping in text, others by frame; the socket answers the latter.
                 Ok(parsed) => pinged |= parsed.ping,
-                Err(_) => counts.malformed += 1,
+                Err(error) => {
+                    counts.malformed += 1;
+                    dead_letters.post(stamp, Source::Sports, 0, Reason::from(error.kind), None);
+                }
             }
             true
         });
@@ -64,5 +86,6 @@ impl SportsFeed {
         add(&shared.counters.sports_messages, counts.messages);
         add(&shared.counters.sports_malformed, counts.malformed);
         add(&shared.counters.sports_reconnects, counts.reconnects);
+        add(&shared.counters.dead_letters_lost, self.dead_letters.take_lost());
     }
 }
