@@ -9,9 +9,17 @@ use common::{
     stage::Decisions,
     venue::{Effect, Transcript},
 };
-use polyloly_fast::types::{
-    Event,
-    event::{MarketEvent, UserEvent},
+use polyloly_fast::{
+    engine::{
+        gate::{Closed, Gate},
+        life::{self, Input},
+    },
+    types::{
+        Event, Nanos,
+        event::{MarketEvent, UserEvent},
+        order::OrderState,
+    },
+    wal::Wal,
 };
 use quanta::Clock;
 
@@ -54,4 +62,44 @@ pub fn step(bench: &mut Bench) {
     // On the hot thread too, once every 65 536 events.
     let row = Row::new("polyloly-fast", 1, || once.core().state_hash());
     bench.table("decide", "state hash of the whole engine", vec![row]);
+    guards(bench, &transcript);
+}
+
+/// What the guards cost an order: the gate, its life, the log that it is written to before it leaves.
+fn guards(bench: &mut Bench, transcript: &Transcript) {
+    let gates: Vec<Gate> = (0..64_u32)
+        .map(|n| {
+            let mut gate = Gate::default();
+            Closed::ALL.into_iter().enumerate().for_each(|(bit, c)| gate.set(c, n & 1 << (bit % 6) != 0 && bit < 6));
+            gate
+        })
+        .collect();
+    let mut n = 0;
+    let gate = || {
+        n = (n + 1) % gates.len();
+        gates[n].refuses(n % 2 == 0)
+    };
+    bench.table("guard", "admission gate", vec![Row::new("polyloly-fast", 256, gate)]);
+
+    let steps: Vec<_> = OrderState::ALL.iter().flat_map(|s| Input::ALL.map(|i| (*s, i))).collect();
+    let mut n = 0;
+    let life = || {
+        n = (n + 97) % steps.len();
+        life::then(steps[n].0, steps[n].1)
+    };
+    bench.table("guard", "one step of an order's life", vec![Row::new("polyloly-fast", 256, life)]);
+
+    let approved = transcript.approved();
+    let universe = &transcript.universe;
+    let mut wal = Wal::in_memory().expect("memory");
+    let mut n = 0;
+    let write_ahead = || {
+        n = (n + 1) % approved.len();
+        let order = &approved[n];
+        let token = universe.token(order.intent().instrument);
+        let there = wal.register(order, &token, Nanos(1));
+        wal.finish(&order.hash());
+        there
+    };
+    bench.table("guard", "an order written ahead, and forgotten", vec![Row::new("polyloly-fast", 64, write_ahead)]);
 }

@@ -151,8 +151,19 @@ fn p01_killed_at_fifty_random_moments_and_started_again() {
     let run = abroad.trade(&dir, &config, &[]);
     run.orders_open(1);
     run.signal("INT");
-    run.end().with(130);
-    assert_clean(&dir.json("summary.json"));
+    let code = run.end().code;
+    let summary = dir.json("summary.json");
+    // An order that was written ahead and never left is unresolved until its expiry; a stop before that says so.
+    match support::number(&summary, "/orders/unresolved") {
+        0 => {
+            assert_eq!(code, 130);
+            assert_clean(&summary);
+        }
+        _ => {
+            assert_eq!(code, 1);
+            assert_eq!(summary["pnl"]["equity_change_usdc"], summary["pnl"]["venue_equity_change_usdc"], "{summary:#}");
+        }
+    }
     assert!(abroad.account().1.is_empty(), "nothing is left at the venue");
 }
 

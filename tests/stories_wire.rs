@@ -135,6 +135,48 @@ proptest! {
     }
 }
 
+/// Market orders on ticks of 0.001 were always refused: their amounts had five decimals where the class of order takes
+/// two for the collateral and what the tick allows for the shares.
+#[test]
+fn story_20_amounts_keep_to_the_decimals_of_their_class_and_tick() {
+    for tick in TickSize::ALL {
+        let shares_step = 10_u64.pow(6 - tick.amount_decimals());
+        for price in prices(tick) {
+            for cents in [100_i64, 101, 777, 9_999, 1_234_567] {
+                let a = amounts::market_buy(price, Usdc(cents * 10_000), tick).unwrap();
+                assert_eq!(a.maker % 10_000, 0, "{tick:?} {price}: whole cents of collateral");
+                assert_eq!(a.taker % shares_step, 0, "{tick:?} {price}: shares of the tick's decimals");
+                let sold = amounts::limit(Side::Sell, price, Qty(cents as u64 * 10_000));
+                assert_eq!(sold.maker % 10_000, 0, "{tick:?} {price}: hundredths of shares");
+                assert_eq!(sold.taker % shares_step, 0, "{tick:?} {price}: collateral of the tick's decimals");
+            }
+        }
+    }
+}
+
+/// Orders of proxies, Safes and deposit wallets, and of neg-risk markets, were signed for the wrong contract. Every kind of
+/// wallet is checked with every kind of market, and the key with itself before the first order.
+#[test]
+fn story_31_every_wallet_signs_for_every_contract_and_the_key_is_tried_first() {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/vectors/orders.json"));
+    let document: serde_json::Value = serde_json::from_str(&text.unwrap()).unwrap();
+    let rows = document.as_array().cloned().or_else(|| document["rows"].as_array().cloned());
+    let rows =
+        rows.or_else(|| document["orders"].as_array().cloned()).or_else(|| document["vectors"].as_array().cloned());
+    let text_of = |row: &serde_json::Value| row.to_string();
+    let rows = rows.expect("rows of orders");
+    let all: String = rows.iter().map(text_of).collect();
+    for kind in 0..4 {
+        assert!(all.contains(&format!("\"signatureType\":{kind}")), "no vector of wallet type {kind}");
+    }
+    let contracts: std::collections::BTreeSet<String> =
+        rows.iter().filter_map(|r| r["verifyingContract"].as_str().map(str::to_lowercase)).collect();
+    assert!(contracts.len() >= 3, "standard, neg-risk and V3: {contracts:?}");
+    // Each is reproduced by tests/vectors.rs. What those cannot show is this process's own key and curve.
+    let key = polyloly_fast::engine::sign::SecretKey::from_hex(&[b'7'; 64]).unwrap();
+    assert!(polyloly_fast::engine::sign::OrderSigner::new(key).verifies_itself());
+}
+
 /// The grid was checked by counting decimals: 0.007 has as many as 0.005, so it passed on a grid of 0.005, and the
 /// venue refused it.
 #[test]

@@ -5,7 +5,7 @@
 
 use core::fmt;
 
-use k256::ecdsa::SigningKey;
+use k256::ecdsa::{RecoveryId, Signature, SigningKey, VerifyingKey};
 use zeroize::Zeroize;
 
 use super::risk::Approved;
@@ -81,11 +81,7 @@ impl SecretKey {
 
     /// The key's address: the last 20 bytes of the hash of its public point.
     pub fn address(&self) -> Address {
-        let point = self.0.verifying_key().to_sec1_point(false);
-        let hash = keccak256(&point.as_bytes()[1..]);
-        let mut out = [0; 20];
-        out.copy_from_slice(&hash[12..]);
-        Address(out)
+        address_of(self.0.verifying_key())
     }
 
     fn sign(&self, digest: &[u8; 32]) -> [u8; 65] {
@@ -95,6 +91,15 @@ impl SecretKey {
         out[64] = 27 + u8::from(recovery.is_y_odd());
         out
     }
+}
+
+/// The last 20 bytes of the hash of a public point.
+fn address_of(key: &VerifyingKey) -> Address {
+    let point = key.to_sec1_point(false);
+    let hash = keccak256(&point.as_bytes()[1..]);
+    let mut out = [0; 20];
+    out.copy_from_slice(&hash[12..]);
+    Address(out)
 }
 
 /// Signs orders that risk approved, and nothing else.
@@ -112,6 +117,17 @@ impl OrderSigner {
     /// The key's address.
     pub fn address(&self) -> Address {
         self.key.address()
+    }
+
+    /// Signs a digest and finds its own address in the signature, as the venue will. False: not one order may be signed.
+    pub fn verifies_itself(&self) -> bool {
+        let digest = keccak256(b"polyloly-fast signs for itself");
+        let signed = self.key.sign(&digest);
+        let recovered = Signature::from_slice(&signed[..64]).ok().and_then(|signature| {
+            let parity = RecoveryId::from_byte(signed[64].wrapping_sub(27))?;
+            VerifyingKey::recover_from_prehash(&digest, &signature, parity).ok()
+        });
+        recovered.is_some_and(|point| address_of(&point) == self.key.address())
     }
 
     /// Signs an approved order. `hasher` is the one that made its digest. No allocation.

@@ -90,11 +90,17 @@ impl Session {
         for (n, ends) in wiring.feeds.into_iter().enumerate() {
             tiles.push((Tile::Feed(n), Box::new(feed_tile(place, &config.feeds, n, feeds, ends, &clock, &counters))));
         }
+        let signer = OrderSigner::new(place.key.clone());
+        if !signer.verifies_itself() {
+            return Err(Refused::preflight(
+                "a signature of this process does not verify against its own key: this build or this machine is broken; do not trade",
+            ));
+        }
         let hot = HotConfig {
             wal,
             recovered,
             core: core(&place.universe, &config.engine),
-            signer: OrderSigner::new(place.key.clone()),
+            signer,
             run_tag: run_tag()?,
             cash: place.recovered.cash,
             match_feed: place.sports.is_some(),
