@@ -470,8 +470,8 @@ fn t06_half_open_connection() {
         }
         counted.fetch_add(1, SeqCst);
         let _ = read_text(&mut socket);
-        // The kernel's timer of our end, as soon as nothing is under way: 02 is keepalive, which would find a peer that is
-        // really gone.
+        // The kernel's timer of our end, as soon as nothing is under way: 02 is keepalive, which would find a peer
+        // that is really gone.
         let port = format!(":{:04X}", socket.peer_addr().expect("a peer").port());
         let armed = (0..2_000).any(|_| {
             let sockets = std::fs::read_to_string("/proc/net/tcp").expect("a table of sockets");

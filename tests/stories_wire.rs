@@ -154,8 +154,8 @@ fn story_20_amounts_keep_to_the_decimals_of_their_class_and_tick() {
     }
 }
 
-/// Orders of proxies, Safes and deposit wallets, and of neg-risk markets, were signed for the wrong contract. Every kind of
-/// wallet is checked with every kind of market, and the key with itself before the first order.
+/// Orders of proxies, Safes and deposit wallets, and of neg-risk markets, were signed for the wrong contract. Every
+/// kind of wallet is checked with every kind of market, and the key with itself before the first order.
 #[test]
 fn story_31_every_wallet_signs_for_every_contract_and_the_key_is_tried_first() {
     let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/vectors/orders.json"));

@@ -119,7 +119,7 @@ impl OrderSigner {
         self.key.address()
     }
 
-    /// Signs a digest and finds its own address in the signature, as the venue will. False: not one order may be signed.
+    /// Signs a digest and finds its own address in the signature, as the venue will. False: no order may be signed.
     pub fn verifies_itself(&self) -> bool {
         let digest = keccak256(b"polyloly-fast signs for itself");
         let signed = self.key.sign(&digest);
