@@ -31,6 +31,16 @@ fn misbehaving(dir: &Scratch, speed: &str) -> Abroad {
     Abroad::start(dir, &["--plain", "--speed", speed, "--faults", &faults])
 }
 
+/// How many requests a fault was asked about.
+fn matched(list: &Value, id: &str) -> Option<u64> {
+    match list {
+        Value::Array(all) => all.iter().find_map(|one| matched(one, id)),
+        Value::Object(o) if o.get("id").is_some_and(|i| i == id) => o.get("matched")?.as_u64(),
+        Value::Object(o) => o.values().find_map(|one| matched(one, id)),
+        _ => None,
+    }
+}
+
 fn state(operator: &Operator) -> Value {
     get(&operator.at, "/state").expect("an answer")
 }
@@ -135,7 +145,14 @@ fn a_stock_client_sees_what_our_state_says_after_a_run_with_faults() {
 #[test]
 fn a_kill_switch_survives_a_restart_and_only_an_authenticated_reset_lifts_it() {
     let dir = Scratch::new("kill-switch");
-    let abroad = Abroad::start(&dir, &["--speed", "30"]);
+    let abroad = misbehaving(&dir, "30");
+    // No fault at all: the venue counts the orders that reach it.
+    fault(&abroad, json!({"id": "orders", "what": "slow", "ms": 0, "route": "POST /order"}));
+    fault(&abroad, json!({"id": "batches", "what": "slow", "ms": 0, "route": "POST /orders"}));
+    let reached = || {
+        let (_, list) = control(&abroad, "GET", "");
+        ["orders", "batches"].map(|id| matched(&list, id).unwrap_or_else(|| panic!("no count of {id}: {list}")))
+    };
     let config = abroad.configure(&dir, 1, [None; 4]);
     let run = abroad.trade(&dir, &config, &[]);
     abroad.shows_open_orders();
@@ -145,6 +162,8 @@ fn a_kill_switch_survives_a_restart_and_only_an_authenticated_reset_lifts_it() {
     assert_eq!(operator.post("kill", "kill-once", "{}").0, 200);
     until("an empty book", || abroad.account().1.is_empty());
     until("the word of it", || state(&operator)["kill_switch"] == "manual");
+    let last = reached();
+    assert!(last[0] + last[1] > 0, "orders were counted: {last:?}");
     // Killed, not stopped: the process dies without a word.
     run.signal("KILL");
     drop(run);
@@ -162,6 +181,7 @@ fn a_kill_switch_survives_a_restart_and_only_an_authenticated_reset_lifts_it() {
     let now = state(&operator);
     assert_eq!((&now["kill_switch"], &now["orders"]["sent"]), (&json!("manual"), &json!(0)));
     assert!(abroad.account().1.is_empty());
+    assert_eq!(reached(), last, "not one order reached the venue since");
     until("a reset", || operator.post("reset-kill-switch", &random_key(), reason).0 == 200);
     run.orders_open(1);
     run.signal("INT");
