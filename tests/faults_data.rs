@@ -5,7 +5,7 @@ mod desk_support;
 
 use desk_support::*;
 use polyloly_fast::{
-    engine::{Action, risk::Limits, strategy::Wish},
+    engine::{Action, limits::Limits, strategy::Wish},
     types::{
         InstrumentIx, Nanos, Price, Qty, Side, TickSize, TimeInForce, TradeKey, Usdc, amounts,
         event::{

@@ -16,9 +16,10 @@ use polyloly_fast::{
     engine::{
         Signed,
         gate::Closed,
+        limits,
         orders::Orders,
         position::Ledger,
-        risk::{self, Facts, Risk},
+        risk::{Facts, Risk},
         sign::{OrderSigner, SecretKey},
         trading::TradingState,
     },
@@ -222,7 +223,7 @@ struct Desk {
 
 impl Desk {
     fn new() -> Self {
-        let limits = risk::Limits { orders_per_s: 600, ..risk::Limits::default() };
+        let limits = limits::Limits { orders_per_s: 600, ..limits::Limits::default() };
         let mut risk = Risk::new(limits, 1);
         [Closed::UserStreamDown, Closed::GatewayDown].into_iter().for_each(|condition| risk.set(condition, false));
         let mut ledger = Ledger::new(1);

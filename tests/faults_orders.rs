@@ -4,7 +4,7 @@ mod desk_support;
 
 use desk_support::*;
 use polyloly_fast::{
-    engine::{Action, risk::Limits},
+    engine::{Action, limits::Limits},
     types::{
         InstrumentIx, Nanos, OrderHash, Qty, Side, TimeInForce, TradeKey, Usdc,
         event::{

@@ -6,7 +6,7 @@ use core::any::TypeId;
 
 use desk_support::*;
 use polyloly_fast::{
-    engine::{Approved, risk::Refusal},
+    engine::{Approved, refusal::Refusal},
     types::{
         Event, Price, Qty, Side, TickSize, TimeInForce, Usdc,
         amounts::{self, Amounts},

@@ -1,23 +1,25 @@
 //! What the engine knows: books, orders, accounts, switches; and the deadlines over them.
 
 use super::{
-    Action, Actions, MARKETS_MAX, Probe, Report, Step,
+    Action, Actions, MARKETS_MAX, Probe, Step,
     book::{Book, Distrust},
     digest::StateHasher,
     gate::{Closed, MarketClosed},
     life::Input,
+    limits::Limits,
     orders::{self, Orders},
     position::Ledger,
     reconcile::Reconciliation,
+    refusal::Refusal,
     report,
-    risk::{self, Facts, Limits, Refusal, Risk},
+    risk::{self, Facts, Risk},
     strategy::{Play, Trust, View},
     trading::{TradingFacts, TradingState},
 };
 use crate::types::{
     InstrumentIx, MarketIx, Nanos, OrderHash, Qty, Stamp, Universe, Usdc,
     eip712::{OrderFields, OrderHasher},
-    event::{ControlEvent, GapReason, KillReason, MarketFacts, MatchEvent, MatchPhase, Payout, RejectReason},
+    event::{ControlEvent, GapReason, KillReason, MarketFacts, MatchEvent, MatchPhase, RejectReason},
     ids::Outcome,
     order::{Intent, OrderState, StrategyId},
 };
@@ -78,8 +80,8 @@ pub(super) struct Instrument {
     /// When the market channel last told of a price: by a trade, or by two sides that are not far apart.
     pub(super) priced_at: Option<Nanos>,
     /// Since when it has not been trusted, once it was.
-    untrusted_since: Option<Nanos>,
-    untrusted_ns: u64,
+    pub(super) untrusted_since: Option<Nanos>,
+    pub(super) untrusted_ns: u64,
     /// Since when a snapshot has been waited for that nobody asked for: the first, or the one after a reconnect.
     waiting_since: Option<Nanos>,
     resync_at: Option<Nanos>,
@@ -122,7 +124,7 @@ pub(super) struct Desk {
     /// When the slower deadlines are looked at next.
     slow_at: Nanos,
     /// Trades that have not been final for too long.
-    stuck: usize,
+    pub(super) stuck: usize,
     /// What the match feed said last, and when.
     pub(super) game: Option<(MatchEvent, Nanos)>,
     /// When the feed first said that the match is over. It repeats itself.
@@ -149,7 +151,7 @@ pub(super) struct Desk {
     /// Refused by the venue, by reason.
     pub(super) rejected: [u64; RejectReason::ALL.len()],
     pub(super) messages: u64,
-    resyncs: u64,
+    pub(super) resyncs: u64,
 }
 
 impl Desk {
@@ -684,91 +686,5 @@ impl Desk {
     /// True once `Action::Finished` was asked for.
     pub(super) fn finished(&self) -> bool {
         self.ending == Ending::Done
-    }
-
-    /// The few numbers that change all the time. No allocation.
-    pub(super) fn brief(&self) -> report::Brief {
-        report::Brief {
-            admitting: self.risk.closed().is_none(),
-            gate: self.risk.gate(),
-            orders: report::Orders {
-                unresolved: self.orders.unresolved() as u64,
-                open: self.orders.open() as u64,
-                ..self.counts
-            },
-            fills: self.ledger.fills(),
-            pnl: self.ledger.pnl(),
-            books: report::Books {
-                messages: self.messages,
-                resyncs: self.resyncs,
-                untrusted_ns: self
-                    .instruments
-                    .iter()
-                    .map(|i| i.untrusted_ns + i.untrusted_since.map_or(0, |s| self.now.since(s)))
-                    .sum(),
-            },
-            reconciliation: report::Reconciliation {
-                readings: self.reconciliation.readings(),
-                mismatches: self.reconciliation.mismatches(),
-                impossible: self.orders.impossible(),
-                stuck_trades: self.stuck as u64,
-                breaker_trips: self.risk.trips(),
-            },
-            exposure: self.exposures(),
-            kill_switch: self.risk.killed().map(KillReason::as_str),
-        }
-    }
-
-    /// The worst loss that is possible now: the sum over the markets, and the worst of them.
-    fn exposures(&self) -> [Usdc; 2] {
-        let of =
-            |m: MarketIx| risk::exposure(m, self.universe.market(m), &self.ledger, &self.orders, None).max(Usdc::ZERO);
-        let worst = self.universe.indices().map(of).max().unwrap_or_default();
-        [self.universe.indices().map(of).sum(), worst]
-    }
-
-    /// What happened so far, for people and for `--summary`. Allocates; never called on the hot path.
-    pub(super) fn report(&self) -> Report {
-        let report::Brief { orders, fills, pnl, books, reconciliation, kill_switch, .. } = self.brief();
-        Report {
-            started_with: self.ledger.started_with(),
-            orders,
-            fills,
-            pnl,
-            markets: self.universe.indices().map(|m| self.report_market(m)).collect(),
-            books,
-            reconciliation,
-            rejections: self.risk.refusals(),
-            rejected_by: RejectReason::ALL
-                .iter()
-                .map(|r| (r.as_str(), self.rejected[*r as usize]))
-                .filter(|(_, n)| *n > 0)
-                .collect(),
-            kill_switch,
-        }
-    }
-
-    fn report_market(&self, m: MarketIx) -> report::Market {
-        let a = self.ledger.account(m);
-        report::Market {
-            slug: self.universe.market(m).slug.clone(),
-            position: a.position,
-            value: a.value,
-            bought: a.bought,
-            sold: a.sold,
-            fills: a.fills,
-            pairs: a.pairs,
-            merged: a.merged,
-            unpaired: a.unpaired,
-            pair_pnl: a.pair_pnl,
-            unpaired_pnl: a.pnl - a.pair_pnl + a.fees,
-            fees: a.fees,
-            pnl: a.pnl,
-            payout: a.payout.map(|p| match p {
-                Payout::Yes => "yes",
-                Payout::No => "no",
-                Payout::Half => "half",
-            }),
-        }
     }
 }

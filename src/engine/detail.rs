@@ -1,12 +1,17 @@
 //! What is held and what is open, one by one, for people to look at while the engine trades.
 
 use super::{
-    Engine,
+    Engine, Report,
     desk::Desk,
-    report::{Detail, Holding, OpenOrder},
+    report::{self, Detail, Holding, OpenOrder},
+    risk,
     strategy::Strategy,
 };
-use crate::types::ids::Outcome;
+use crate::types::{
+    MarketIx, Usdc,
+    event::{KillReason, Payout, RejectReason},
+    ids::Outcome,
+};
 
 impl<S: Strategy> Engine<S> {
     /// Holdings and open orders. No allocation; some microseconds.
@@ -41,5 +46,91 @@ impl Desk {
             detail.orders_more += u64::from(detail.orders.push(line).is_err());
         }
         detail
+    }
+
+    /// The few numbers that change all the time. No allocation.
+    pub(super) fn brief(&self) -> report::Brief {
+        report::Brief {
+            admitting: self.risk.closed().is_none(),
+            gate: self.risk.gate(),
+            orders: report::Orders {
+                unresolved: self.orders.unresolved() as u64,
+                open: self.orders.open() as u64,
+                ..self.counts
+            },
+            fills: self.ledger.fills(),
+            pnl: self.ledger.pnl(),
+            books: report::Books {
+                messages: self.messages,
+                resyncs: self.resyncs,
+                untrusted_ns: self
+                    .instruments
+                    .iter()
+                    .map(|i| i.untrusted_ns + i.untrusted_since.map_or(0, |s| self.now.since(s)))
+                    .sum(),
+            },
+            reconciliation: report::Reconciliation {
+                readings: self.reconciliation.readings(),
+                mismatches: self.reconciliation.mismatches(),
+                impossible: self.orders.impossible(),
+                stuck_trades: self.stuck as u64,
+                breaker_trips: self.risk.trips(),
+            },
+            exposure: self.exposures(),
+            kill_switch: self.risk.killed().map(KillReason::as_str),
+        }
+    }
+
+    /// The worst loss that is possible now: the sum over the markets, and the worst of them.
+    fn exposures(&self) -> [Usdc; 2] {
+        let of =
+            |m: MarketIx| risk::exposure(m, self.universe.market(m), &self.ledger, &self.orders, None).max(Usdc::ZERO);
+        let worst = self.universe.indices().map(of).max().unwrap_or_default();
+        [self.universe.indices().map(of).sum(), worst]
+    }
+
+    /// What happened so far, for people and for `--summary`. Allocates; never called on the hot path.
+    pub(super) fn report(&self) -> Report {
+        let report::Brief { orders, fills, pnl, books, reconciliation, kill_switch, .. } = self.brief();
+        Report {
+            started_with: self.ledger.started_with(),
+            orders,
+            fills,
+            pnl,
+            markets: self.universe.indices().map(|m| self.report_market(m)).collect(),
+            books,
+            reconciliation,
+            rejections: self.risk.refusals(),
+            rejected_by: RejectReason::ALL
+                .iter()
+                .map(|r| (r.as_str(), self.rejected[*r as usize]))
+                .filter(|(_, n)| *n > 0)
+                .collect(),
+            kill_switch,
+        }
+    }
+
+    fn report_market(&self, m: MarketIx) -> report::Market {
+        let a = self.ledger.account(m);
+        report::Market {
+            slug: self.universe.market(m).slug.clone(),
+            position: a.position,
+            value: a.value,
+            bought: a.bought,
+            sold: a.sold,
+            fills: a.fills,
+            pairs: a.pairs,
+            merged: a.merged,
+            unpaired: a.unpaired,
+            pair_pnl: a.pair_pnl,
+            unpaired_pnl: a.pnl - a.pair_pnl + a.fees,
+            fees: a.fees,
+            pnl: a.pnl,
+            payout: a.payout.map(|p| match p {
+                Payout::Yes => "yes",
+                Payout::No => "no",
+                Payout::Half => "half",
+            }),
+        }
     }
 }

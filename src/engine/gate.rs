@@ -2,7 +2,7 @@
 //!
 //! Each condition is a bit of its own, shown one by one in `/health/ready` and named in the refusal.
 
-use super::risk::Refusal;
+use super::refusal::Refusal;
 
 /// A condition that closes the gate while it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -12,10 +12,12 @@ pub mod digest;
 pub mod gate;
 mod hear;
 pub mod life;
+pub mod limits;
 pub mod orders;
 mod params;
 pub mod position;
 mod reconcile;
+pub mod refusal;
 pub mod report;
 pub mod risk;
 pub mod sign;
@@ -33,9 +35,10 @@ use self::{
     desk::Desk,
     digest::StateHasher,
     gate::{Closed, Gate, MarketGate},
+    limits::Limits,
     orders::Order,
     position::Ledger,
-    risk::{Limits, Refusal},
+    refusal::Refusal,
     strategy::{Strategy, Trust, Wish, Wishes},
 };
 use crate::types::{

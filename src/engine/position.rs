@@ -5,8 +5,15 @@
 //! `spread` is what each fill earned against the mark of its moment, `inventory` what holding earned while marks moved
 //! (payouts included), `rounding` what the venue's integers differ from ours.
 
+mod holding;
+mod settlement;
+
 use std::collections::{HashMap, VecDeque};
 
+use self::{
+    holding::{Holding, LOTS_MAX, Lot, value},
+    settlement::{Ending, OUTCOMES, UNSETTLED_MAX},
+};
 use super::digest::StateHasher;
 use crate::types::{
     MarketIx, Nanos, OrderHash, Price, Qty, TradeKey, Usdc,
@@ -18,18 +25,6 @@ use crate::types::{
 
 /// Fills remembered at once. When full, the oldest settled one is forgotten.
 pub const FILLS_MAX: usize = 32_768;
-/// Separate purchase lots kept per token; beyond it the two newest are joined.
-const LOTS_MAX: usize = 4_096;
-
-/// Final outcomes of trades that the pattern of failures is looked for in.
-const OUTCOMES: usize = 64;
-/// Failures among them below which there is no pattern.
-const FAILED_MIN: usize = 5;
-/// A trade that is not final after this long is stuck: somebody is to look.
-const STUCK_NS: u64 = 60_000_000_000;
-/// Unsettled trades whose age is watched.
-const UNSETTLED_MAX: usize = 4_096;
-
 /// A merge that failed is not asked for again before this.
 const MERGE_RETRY_NS: u64 = 30_000_000_000;
 
@@ -81,96 +76,6 @@ pub enum Booked {
     Contradiction,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Lot {
-    qty: Qty,
-    cost: Usdc,
-}
-
-impl Lot {
-    /// What `qty` of it had cost, rounded down.
-    fn part(&self, qty: Qty) -> Usdc {
-        Usdc((i128::from(self.cost.0) * i128::from(qty.0) / i128::from(self.qty.0)) as i64)
-    }
-}
-
-/// One token that we hold.
-#[derive(Clone, Debug, Default)]
-struct Holding {
-    /// All fills, settled or not.
-    qty: Qty,
-    /// Settled fills only.
-    settled: Qty,
-    /// First in, first out.
-    lots: VecDeque<Lot>,
-    mark: HalfUnits,
-    bought: Qty,
-    sold: Qty,
-    fills: u64,
-}
-
-impl Holding {
-    fn value(&self) -> Usdc {
-        value(self.qty, self.mark)
-    }
-
-    fn add_lot(&mut self, lot: Lot) {
-        if self.lots.len() == LOTS_MAX
-            && let Some(last) = self.lots.back_mut()
-        {
-            last.qty += lot.qty;
-            last.cost += lot.cost;
-            return;
-        }
-        self.lots.push_back(lot);
-    }
-
-    /// Takes `qty` out of the oldest lots and returns what it had cost.
-    fn consume(&mut self, mut qty: Qty) -> Usdc {
-        let mut cost = Usdc::ZERO;
-        while !qty.is_zero()
-            && let Some(lot) = self.lots.front_mut()
-        {
-            if lot.qty <= qty {
-                cost += lot.cost;
-                qty -= lot.qty;
-                self.lots.pop_front();
-            } else {
-                // The part's cost rounds down; the rest keeps the remainder, so nothing is lost.
-                let part = lot.part(qty);
-                lot.qty -= qty;
-                lot.cost -= part;
-                cost += part;
-                qty = Qty::ZERO;
-            }
-        }
-        cost
-    }
-
-    /// What the oldest `qty` had cost, without taking it out.
-    fn cost_of(&self, qty: Qty) -> Usdc {
-        let mut left = qty;
-        let mut cost = Usdc::ZERO;
-        for lot in &self.lots {
-            if left.is_zero() {
-                break;
-            }
-            let part = left.min(lot.qty);
-            cost += if part == lot.qty { lot.cost } else { lot.part(part) };
-            left -= part;
-        }
-        cost
-    }
-
-    fn cost(&self) -> Usdc {
-        self.lots.iter().map(|l| l.cost).sum()
-    }
-}
-
-fn value(qty: Qty, mark: HalfUnits) -> Usdc {
-    Usdc((u128::from(qty.0) * u128::from(mark) / (2 * u128::from(Price::UNITS))) as i64)
-}
-
 /// One market's account.
 #[derive(Clone, Debug, Default)]
 struct Account {
@@ -219,16 +124,6 @@ pub struct AccountView {
     pub fees: Usdc,
     /// What it paid.
     pub payout: Option<Payout>,
-}
-
-/// How a trade of ours ended, newest last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ending {
-    Settled,
-    /// It failed, and would have gained by then.
-    FailedWinner,
-    /// It failed, and would not have.
-    FailedLoser,
 }
 
 /// The whole account.
@@ -296,41 +191,6 @@ impl Ledger {
     pub fn open(&mut self, cash: Usdc) {
         self.start = cash;
         self.cash = cash;
-    }
-
-    /// Shares that an earlier run left, those of trades under way included. Their cost is their first mark: what they
-    /// gained or lost before is not this run's.
-    pub fn recover_shares(&mut self, i: InstrumentIx, qty: Qty) {
-        let holding = self.holding_mut(i);
-        holding.qty += qty;
-        holding.settled += qty;
-        holding.add_lot(Lot { qty, cost: value(qty, holding.mark) });
-        let worth = value(qty, holding.mark);
-        self.start += worth;
-        let account = &mut self.accounts[i.market().ix()];
-        account.cash -= worth;
-        account.unmarked = true;
-    }
-
-    /// A trade of an earlier run: its shares and cash are counted already. If it is not final its end is still to
-    /// come; if it is, it is only known, so that it is not booked again. False if it was known before.
-    pub fn recover_trade(&mut self, key: (TradeKey, OrderHash), fill: Fill, now: Nanos) -> bool {
-        if self.fills.contains_key(&key) {
-            return false;
-        }
-        if matches!(fill.status, TradeStatus::Confirmed | TradeStatus::Failed) {
-            self.remember(key, fill);
-            self.settled_order.push_back(key);
-            return true;
-        }
-        let holding = self.holding_mut(fill.instrument);
-        match fill.side {
-            Side::Buy => holding.settled = holding.settled.saturating_sub(fill.qty),
-            Side::Sell => holding.settled += fill.qty,
-        }
-        self.remember(key, fill);
-        self.watch(key, now);
-        true
     }
 
     fn holding(&self, i: InstrumentIx) -> &Holding {
@@ -518,84 +378,6 @@ impl Ledger {
             self.settled_order.push_back(key);
         }
         self.note_ending(Ending::Settled);
-    }
-
-    fn watch(&mut self, key: (TradeKey, OrderHash), now: Nanos) {
-        if self.unsettled.len() < UNSETTLED_MAX {
-            self.unsettled.push_back((now, key));
-        }
-    }
-
-    fn note_ending(&mut self, ending: Ending) {
-        if self.endings.is_full() {
-            self.endings.pop_front();
-        }
-        let _ = self.endings.push_back(ending);
-    }
-
-    /// A trade failed: would it have gained by now?
-    fn note_failed(&mut self, fill: &Fill) {
-        self.failed += 1;
-        let worth = value(fill.qty, self.holding(fill.instrument).mark);
-        let gain = match fill.side {
-            Side::Buy => worth - fill.notional,
-            Side::Sell => fill.notional - worth,
-        };
-        self.note_ending(if gain > Usdc::ZERO { Ending::FailedWinner } else { Ending::FailedLoser });
-    }
-
-    /// True if failures are no accident: those that fail are nearly all winners, or a fifth of everything fails.
-    /// Somebody who can void his losing side leaves us ours.
-    pub fn failures_follow_a_pattern(&self) -> bool {
-        let count = |e: Ending| self.endings.iter().filter(|x| **x == e).count();
-        let (winners, losers) = (count(Ending::FailedWinner), count(Ending::FailedLoser));
-        let failed = winners + losers;
-        failed >= FAILED_MIN
-            && (winners * 5 >= failed * 4 || failed >= 2 * FAILED_MIN && failed * 5 >= self.endings.len())
-    }
-
-    /// Trades that have not been final for too long, as far as they are watched. Call it now and then: it forgets what
-    /// is final.
-    pub fn stuck(&mut self, now: Nanos) -> usize {
-        let fills = &self.fills;
-        let open = |key: &(TradeKey, OrderHash)| {
-            fills.get(key).is_some_and(|f: &Fill| !matches!(f.status, TradeStatus::Confirmed | TradeStatus::Failed))
-        };
-        self.unsettled.retain(|(_, key)| open(key));
-        self.unsettled.iter().take_while(|(since, _)| now.since(*since) >= STUCK_NS).count()
-    }
-
-    /// Between which numbers of shares the venue's own count may be: trades under way may be in it or not.
-    pub fn expected(&self, i: InstrumentIx) -> (Qty, Qty) {
-        let h = self.holding(i);
-        (h.settled.min(h.qty), h.settled.max(h.qty))
-    }
-
-    /// True if cash is under way: a trade that is not final, or a merge.
-    pub fn cash_is_moving(&self) -> bool {
-        self.accounts.iter().any(|a| !a.merging.is_zero() || a.holdings.iter().any(|h| h.settled != h.qty))
-    }
-
-    /// Counts everything that moved shares of a market.
-    pub fn moves(&self, m: MarketIx) -> u64 {
-        self.accounts[m.ix()].moves
-    }
-
-    /// Takes over the venue's count of a token; what the difference is worth is rounding's.
-    pub fn adopt_shares(&mut self, i: InstrumentIx, venue: Qty) {
-        let holding = self.holding_mut(i);
-        let before = holding.value();
-        if venue > holding.qty {
-            let qty = venue - holding.qty;
-            holding.add_lot(Lot { qty, cost: value(qty, holding.mark) });
-        } else {
-            holding.consume(holding.qty - venue);
-        }
-        holding.qty = venue;
-        holding.settled = venue;
-        let difference = holding.value() - before;
-        self.rounding += difference;
-        self.accounts[i.market().ix()].cash -= difference;
     }
 
     fn apply(&mut self, fill: &Fill) {

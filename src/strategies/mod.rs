@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub use pair::{Pair, PairParams};
 
 use crate::{
-    engine::{BadParam, Engine, risk::Limits},
+    engine::{BadParam, Engine, limits::Limits},
     types::Universe,
 };
 

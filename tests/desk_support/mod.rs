@@ -8,7 +8,7 @@ use polyloly_fast::{
     engine::{
         Action, Actions, Approved, Engine,
         digest::StateHasher,
-        risk::Limits,
+        limits::Limits,
         strategy::{Strategy, View, Wish, Wishes},
     },
     strategies::{self, Core, Params},
