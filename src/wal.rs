@@ -313,7 +313,9 @@ mod tests {
                 clear_on_start: false,
                 game_start: None,
                 kind: MarketKind::Series,
+                of_match: None,
             }],
+            matches: Vec::new(),
         }
     }
 

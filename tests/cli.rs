@@ -96,6 +96,7 @@ fn record_through(dir: &Path, close: bool, mut edit: impl FnMut(Record) -> Vec<R
         clear_on_start: true,
         game_start: None,
         kind: MarketKind::Series,
+        of_match: None,
     };
     let params = Params::default().compressed(200);
     let header = Header {
@@ -105,7 +106,7 @@ fn record_through(dir: &Path, close: bool, mut edit: impl FnMut(Record) -> Vec<R
         seed: 1,
         speed: 200,
         started: Nanos(1),
-        universe: Universe { chain_id: 137, account, markets: vec![spec] },
+        universe: Universe { chain_id: 137, account, markets: vec![spec], matches: Vec::new() },
         params,
     };
     let mut journal = Writer::create(dir, &header, 1 << 20).unwrap();

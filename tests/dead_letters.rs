@@ -16,7 +16,7 @@ const SECOND: u64 = 1_000_000_000;
 
 fn universe() -> Universe {
     let account = Account { owner: Address([1; 20]), funder: Address([1; 20]), signature_type: SignatureType::Eoa };
-    Universe { chain_id: 137, account, markets: Vec::new() }
+    Universe { chain_id: 137, account, markets: Vec::new(), matches: Vec::new() }
 }
 
 /// The n-th message of a source that could not be read.

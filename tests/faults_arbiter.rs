@@ -824,9 +824,11 @@ fn story_18_no_change_is_applied_to_the_wrong_side() {
         clear_on_start: false,
         game_start: None,
         kind: MarketKind::Series,
+        of_match: None,
     };
     let account = Account { owner, funder: owner, signature_type: SignatureType::Eoa };
-    let mut parser = MarketParser::new(&Universe { chain_id: 137, account, markets: vec![market] });
+    let mut parser =
+        MarketParser::new(&Universe { chain_id: 137, account, markets: vec![market], matches: Vec::new() });
     let mut read = |text: &str| {
         let mut events = Vec::new();
         let keep = &mut |e| match e {

@@ -49,6 +49,7 @@ fn header() -> Header {
         clear_on_start: true,
         game_start: Some(Nanos(1)),
         kind: MarketKind::Series,
+        of_match: None,
     };
     let account =
         Account { owner: Address([3; 20]), funder: Address([4; 20]), signature_type: SignatureType::Poly1271 };
@@ -59,7 +60,7 @@ fn header() -> Header {
         seed: 7,
         speed: 200,
         started: Nanos(42),
-        universe: Universe { chain_id: 137, account, markets: vec![market] },
+        universe: Universe { chain_id: 137, account, markets: vec![market], matches: Vec::new() },
         params: Params::default(),
     }
 }

@@ -55,6 +55,7 @@ fn spec(condition: &str, tokens: [&str; 2]) -> MarketSpec {
         clear_on_start: false,
         game_start: None,
         kind: MarketKind::Other,
+        of_match: None,
     }
 }
 
@@ -105,6 +106,7 @@ fn universe() -> Universe {
                 ],
             ),
         ],
+        matches: Vec::new(),
     }
 }
 

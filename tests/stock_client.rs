@@ -40,6 +40,7 @@ impl Scenario for Still {
             clear_on_start: false,
             game_start: None,
             kind: MarketKind::Series,
+            of_match: None,
         };
         Setup { title: "still".into(), markets: vec![market], traders: vec![Usdc::dollars(10_000)] }
     }

@@ -53,9 +53,10 @@ fn universe() -> Arc<Universe> {
         clear_on_start: false,
         game_start: None,
         kind: MarketKind::Series,
+        of_match: None,
     };
     let account = Account { owner, funder: owner, signature_type: SignatureType::Eoa };
-    Arc::new(Universe { chain_id: 137, account, markets: vec![market] })
+    Arc::new(Universe { chain_id: 137, account, markets: vec![market], matches: Vec::new() })
 }
 
 fn book(token: &str) -> String {

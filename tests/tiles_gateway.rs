@@ -224,7 +224,7 @@ struct Rig {
 fn rig(addr: SocketAddr) -> Rig {
     let owner = Address([1; 20]);
     let account = Account { owner, funder: owner, signature_type: SignatureType::Eoa };
-    let universe = Arc::new(Universe { chain_id: 137, account, markets: vec![] });
+    let universe = Arc::new(Universe { chain_id: 137, account, markets: vec![], matches: Vec::new() });
     let credentials = Credentials {
         api_key: "key".into(),
         secret: "c2VjcmV0".to_owned().into(),

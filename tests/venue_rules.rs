@@ -45,6 +45,7 @@ fn spec(hold_ms: u32) -> MarketSpec {
         clear_on_start: true,
         game_start: None,
         kind: MarketKind::Series,
+        of_match: None,
     }
 }
 

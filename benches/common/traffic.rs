@@ -91,10 +91,16 @@ pub fn universe(markets: usize) -> Universe {
             clear_on_start: true,
             game_start: None,
             kind: MarketKind::Series,
+            of_match: None,
         })
         .collect();
     markets.iter_mut().for_each(|m| m.condition = ConditionId(rng.word()));
-    Universe { chain_id: 137, account: Account { owner, funder: owner, signature_type: SignatureType::Eoa }, markets }
+    Universe {
+        chain_id: 137,
+        account: Account { owner, funder: owner, signature_type: SignatureType::Eoa },
+        markets,
+        matches: Vec::new(),
+    }
 }
 
 /// One market's book, in ticks of the first token; micro-shares.

@@ -210,11 +210,13 @@ pub(super) fn universe_of<'v>(values: impl IntoIterator<Item = &'v Value>) -> Un
         clear_on_start: false,
         game_start: None,
         kind: MarketKind::Other,
+        of_match: None,
     };
     Universe {
         chain_id: 137,
         account: Account { owner: nobody, funder: nobody, signature_type: SignatureType::Eoa },
         markets: pairs.into_iter().take(usize::from(u16::MAX / 2)).map(market).collect(),
+        matches: Vec::new(),
     }
 }
 

@@ -86,7 +86,7 @@ impl Drop for Rig {
 
 fn open(dir: &std::path::Path) -> Admin {
     let account = Account { owner: Address([1; 20]), funder: Address([1; 20]), signature_type: SignatureType::Eoa };
-    let universe = Universe { chain_id: 137, account, markets: Vec::new() };
+    let universe = Universe { chain_id: 137, account, markets: Vec::new(), matches: Vec::new() };
     Admin::new(Token::new(TOKEN.as_bytes()).unwrap(), Audit::open(dir, "r1").unwrap(), &universe)
 }
 

@@ -54,6 +54,7 @@ fn market(n: u8) -> MarketSpec {
         clear_on_start: false,
         game_start: None,
         kind: MarketKind::Other,
+        of_match: None,
     }
 }
 
@@ -61,7 +62,7 @@ fn rig(name: &str) -> Rig {
     let dir = std::env::temp_dir().join(format!("polyloly-cold-{}-{name}", std::process::id()));
     let _ = std::fs::remove_dir_all(&dir);
     let account = Account { owner: Address([1; 20]), funder: Address([1; 20]), signature_type: SignatureType::Eoa };
-    let universe = Universe { chain_id: 137, account, markets: vec![market(1), market(2)] };
+    let universe = Universe { chain_id: 137, account, markets: vec![market(1), market(2)], matches: Vec::new() };
     let header = Header {
         run_id: "r1".into(),
         version: "0.1.0".into(),

@@ -150,7 +150,7 @@ impl Bootstrap {
     /// The terms of each market, and with them the universe of a run.
     pub fn universe(&mut self, conditions: &[ConditionId]) -> Result<Universe, BootError> {
         let markets = conditions.iter().map(|c| self.market(c)).collect::<Result<_, _>>()?;
-        Ok(Universe { chain_id: self.chain_id, account: self.account, markets })
+        Ok(Universe { chain_id: self.chain_id, account: self.account, markets, matches: Vec::new() })
     }
 
     /// One market's terms: trading terms from the compact object, names from the long one; they must agree.

@@ -487,6 +487,7 @@ fn names(dice: &mut Dice) -> (Setup, Fixture) {
             clear_on_start: kind == MarketKind::Series,
             game_start: None,
             kind,
+            of_match: None,
         })
         .to_vec();
     let fixture = Fixture {

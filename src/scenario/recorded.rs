@@ -393,6 +393,7 @@ impl Found {
             clear_on_start: false,
             game_start: None,
             kind: MarketKind::Other,
+            of_match: None,
         }
     }
 }

@@ -192,7 +192,7 @@ impl Pair {
         game.phase == MatchPhase::Running
             && match view.spec.kind {
                 MarketKind::Map(n) => game.map == n,
-                MarketKind::Series | MarketKind::Other => true,
+                _ => true,
             }
     }
 

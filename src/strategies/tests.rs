@@ -38,7 +38,9 @@ fn universe() -> Universe {
             clear_on_start: true,
             game_start: None,
             kind: MarketKind::Series,
+            of_match: None,
         }],
+        matches: Vec::new(),
     }
 }
 

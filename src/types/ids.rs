@@ -207,6 +207,18 @@ impl MarketIx {
     }
 }
 
+/// Dense index of a match in this run's [`Universe`](super::market::Universe).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct MatchIx(pub u16);
+
+impl MatchIx {
+    /// As an array index.
+    #[inline]
+    pub const fn ix(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// Dense index of a token: market × 2 + outcome. The hot path never hashes a 77-digit id after this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct InstrumentIx(pub u16);

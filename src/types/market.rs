@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     fees::FeeSchedule,
-    ids::{Address, ConditionId, InstrumentIx, MarketIx, Outcome, TokenId},
+    ids::{Address, ConditionId, InstrumentIx, MarketIx, MatchIx, Outcome, TokenId},
     price::TickSize,
     qty::Qty,
     time::Nanos,
@@ -77,8 +77,56 @@ pub enum MarketKind {
     Series,
     /// The winner of one map, counted from 1 (`child_moneyline`).
     Map(u8),
+    /// The winner of the series with maps added (`map_handicap`): the first outcome wins if its team's maps minus the
+    /// other's plus the line are above zero. The line is in half maps, always odd: −3 is a handicap of −1.5.
+    Handicap(i8),
+    /// How many maps are played (`totals`): the first outcome is "over". The line is in half maps, always odd: 5 is 2.5.
+    Total(u8),
     /// Anything whose payoff we do not model: it stands alone at its worst case.
     Other,
+}
+
+/// One of a match's two teams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Team {
+    /// The first that the match names.
+    First = 0,
+    /// The second.
+    Second = 1,
+}
+
+impl Team {
+    /// The opponent.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::First => Self::Second,
+            Self::Second => Self::First,
+        }
+    }
+}
+
+/// A market's place in a match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct InMatch {
+    /// Which match.
+    pub index: MatchIx,
+    /// The team that the market's first outcome is about. The venue orders outcomes per market, not per match.
+    /// Without meaning for totals: [`Team::First`].
+    pub first: Team,
+}
+
+/// A match whose markets' payoffs are tied to each other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MatchSpec {
+    /// Names it, for people and for the groups of the configuration: the slug of the venue's event.
+    pub slug: String,
+    /// Most maps that can be played: 1, 3 or 5.
+    pub best_of: u8,
+    /// Its two teams.
+    pub teams: [String; 2],
+    /// The tournament, where the venue says it; empty otherwise.
+    pub tournament: String,
 }
 
 /// One binary market, as read from the venue at start.
@@ -108,6 +156,8 @@ pub struct MarketSpec {
     pub game_start: Option<Nanos>,
     /// What it decides.
     pub kind: MarketKind,
+    /// Its place in a match. `None`: it stands alone, at its worst case.
+    pub of_match: Option<InMatch>,
 }
 
 /// Everything fixed about a run: written into the journal's first record, so that a replay needs nothing else.
@@ -119,6 +169,8 @@ pub struct Universe {
     pub account: Account,
     /// The markets; a [`MarketIx`] indexes here.
     pub markets: Vec<MarketSpec>,
+    /// The matches that they belong to; a [`MatchIx`] indexes here.
+    pub matches: Vec<MatchSpec>,
 }
 
 impl Universe {

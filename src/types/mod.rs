@@ -16,8 +16,8 @@ pub mod qty;
 pub mod time;
 
 pub use event::{Event, Sequenced, Stamped};
-pub use ids::{Address, ConditionId, InstrumentIx, MarketIx, OrderHash, TokenId, TradeKey};
-pub use market::{Account, MarketSpec, Universe};
+pub use ids::{Address, ConditionId, InstrumentIx, MarketIx, MatchIx, OrderHash, TokenId, TradeKey};
+pub use market::{Account, InMatch, MarketSpec, MatchSpec, Team, Universe};
 pub use order::{Intent, Side, TimeInForce};
 pub use price::{Price, TickSize};
 pub use qty::{Qty, Usdc};

@@ -621,6 +621,7 @@ mod tests {
                 clear_on_start: false,
                 game_start: None,
                 kind: MarketKind::Series,
+                of_match: None,
             };
             Setup { title: "test".into(), markets: vec![market], traders: Vec::new() }
         }

@@ -467,6 +467,7 @@ mod tests {
             clear_on_start: true,
             game_start: None,
             kind: MarketKind::Series,
+            of_match: None,
         };
         let mut x = Exchange::new(vec![spec], 3, 1.0);
         for n in 1..=4 {

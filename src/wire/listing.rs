@@ -100,6 +100,7 @@ impl Listing {
             clear_on_start: self.clear_on_start.unwrap_or(false),
             game_start: self.game_start,
             kind,
+            of_match: None,
         })
     }
 }

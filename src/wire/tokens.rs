@@ -82,8 +82,10 @@ pub(crate) mod tests {
                     clear_on_start: false,
                     game_start: None,
                     kind: MarketKind::Other,
+                    of_match: None,
                 })
                 .collect(),
+            matches: Vec::new(),
         }
     }
 

@@ -54,11 +54,13 @@ pub fn universe() -> Universe {
         clear_on_start: true,
         game_start: None,
         kind,
+        of_match: None,
     };
     Universe {
         chain_id: 137,
         account: Account { owner: address, funder: address, signature_type: SignatureType::Eoa },
         markets: vec![market(1, MarketKind::Series), market(2, MarketKind::Map(1))],
+        matches: Vec::new(),
     }
 }
 

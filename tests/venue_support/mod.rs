@@ -65,6 +65,7 @@ impl Scenario for Script {
             clear_on_start: true,
             game_start: None,
             kind: MarketKind::Series,
+            of_match: None,
         };
         Setup { title: "test".into(), markets: vec![market], traders: vec![Usdc::dollars(1_000)] }
     }
