@@ -379,6 +379,10 @@ fn d16_resolved_half_or_disputed_while_quoting() {
         sim.trade(1, &order, Qty::shares(20), TradeStatus::Confirmed);
         sim.market(MarketEvent::Resolved { market: M, payout });
         assert_eq!(sim.place(&script, buy(NO, 4_700, 10)), None, "no order on a resolved market");
+        // One socket's word is not booked: the market's page is asked, and its answer is.
+        assert_eq!(sim.core.ledger().payout(M), None);
+        assert!(sim.pass(2_100).contains(&Action::AskMarket { market: M }));
+        sim.facts(M, MarketFacts { closed: true, payout: Some(payout), ..MarketFacts::default() });
         let paid = match payout {
             Payout::Yes => 20,
             Payout::No => 0,
@@ -400,6 +404,24 @@ fn d16_resolved_half_or_disputed_while_quoting() {
     let (mut sim, _) = open();
     sim.facts(M, MarketFacts { accepting: true, closed: true, payout: Some(Payout::No), ..MarketFacts::default() });
     assert_eq!(sim.core.report().markets[0].payout, Some("no"));
+}
+
+#[test]
+fn d16_a_resolution_that_one_socket_made_up_pays_nothing() {
+    let (mut sim, script) = open();
+    let order = sim.place(&script, buy(YES, 4_700, 50)).unwrap();
+    sim.rests(order.hash());
+    sim.trade(1, &order, Qty::shares(20), TradeStatus::Confirmed);
+    sim.market(MarketEvent::Resolved { market: M, payout: Payout::No });
+    sim.tick(0);
+    sim.facts(M, MarketFacts { accepting: true, ..MarketFacts::default() });
+    assert!(sim.pass(3_000).contains(&Action::AskMarket { market: M }), "asked until the page knows");
+    assert_eq!(sim.core.ledger().payout(M), None);
+    // The truth is the other way round.
+    sim.facts(M, MarketFacts { closed: true, payout: Some(Payout::Yes), ..MarketFacts::default() });
+    assert_eq!(sim.core.report().markets[0].payout, Some("yes"));
+    assert_eq!(sim.core.report().pnl.equity_change, Usdc::parse(b"10.6").unwrap());
+    assert_eq!(sim.core.killed(), None);
 }
 
 #[test]

@@ -4,9 +4,9 @@ mod desk_support;
 
 use desk_support::*;
 use polyloly_fast::{
-    engine::{Action, limits::Limits},
+    engine::{Action, gate::MarketClosed, limits::Limits, orders::WORKING_MAX},
     types::{
-        InstrumentIx, Nanos, OrderHash, Qty, Side, TimeInForce, TradeKey, Usdc,
+        Event, InstrumentIx, Nanos, OrderHash, Qty, Side, TimeInForce, TradeKey, Usdc,
         event::{
             AckStatus, CancelRefusal, ControlEvent, Dependency, KillReason, OrderChange, RecoveredEvent, RejectReason,
             ReplyEvent, TradeStatus, UserEvent, VenueMode,
@@ -326,6 +326,10 @@ fn o16_counterparty_voids_losing_fills() {
     }
     assert_eq!(sim.core.killed(), Some(KillReason::FailedWinners));
     assert_eq!(sim.core.report().fills.failed, 5, "noticed at the fifth");
+    // A person has looked: the same five do not stop it again.
+    sim.control(ControlEvent::ResetKill);
+    sim.pass(5_000);
+    assert_eq!(sim.core.killed(), None);
 }
 
 /// Failures that fall on winners and losers alike are no pattern, as long as they are few.
@@ -651,8 +655,8 @@ fn p01_an_order_of_an_earlier_run_is_held_until_the_venue_says() {
     let order = OrderHash([9; 32]);
     let intent = buy(YES, 4_700, 50);
     let created = Nanos(BEGAN - 1_000 * MS);
-    sim.hear(polyloly_fast::types::Event::Recovered(RecoveredEvent::Shares { instrument: NO, qty: Qty::shares(30) }));
-    sim.hear(polyloly_fast::types::Event::Recovered(RecoveredEvent::Order { order, intent, created, arrived: false }));
+    sim.hear(Event::Recovered(RecoveredEvent::Shares { instrument: NO, qty: Qty::shares(30) }));
+    sim.hear(Event::Recovered(RecoveredEvent::Order { order, intent, created, arrived: false }));
     let mut sim = sim;
     sim.user(UserEvent::Up);
     sim.reply(ReplyEvent::GatewayUp);
@@ -680,7 +684,7 @@ fn p01_an_order_of_an_earlier_run_is_held_until_the_venue_says() {
 #[test]
 fn a_kill_switch_of_an_earlier_run_stays_on_until_a_person_resets_it() {
     let (mut sim, script) = scripted();
-    sim.hear(polyloly_fast::types::Event::Recovered(RecoveredEvent::Killed(KillReason::DailyLoss)));
+    sim.hear(Event::Recovered(RecoveredEvent::Killed(KillReason::DailyLoss)));
     sim.user(UserEvent::Up);
     sim.reply(ReplyEvent::GatewayUp);
     sim.tick(0);
@@ -692,4 +696,23 @@ fn a_kill_switch_of_an_earlier_run_stays_on_until_a_person_resets_it() {
     assert_eq!(sim.place(&script, buy(YES, 4_700, 50)), None);
     sim.control(ControlEvent::ResetKill);
     assert!(sim.place(&script, buy(YES, 4_700, 50)).is_some());
+}
+
+#[test]
+fn orders_of_an_earlier_run_that_find_no_room_halt_their_market() {
+    let (mut sim, script) = open();
+    for n in 0..=WORKING_MAX as u8 {
+        let created = Nanos(BEGAN);
+        let order = Event::Recovered(RecoveredEvent::Order {
+            order: OrderHash([n + 1; 32]),
+            intent: Intent { epoch: u32::from(n), ..buy(YES, 4_000, 5) },
+            created,
+            arrived: false,
+        });
+        assert!(!sim.core.market_gate(M).has(MarketClosed::Halted), "at {n}");
+        sim.hear(order);
+    }
+    assert!(sim.core.market_gate(M).has(MarketClosed::Halted));
+    assert_eq!(sim.place(&script, buy(NO, 4_700, 50)), None);
+    assert!(sim.place(&script, buy(InstrumentIx(2), 4_700, 50)).is_some(), "the other market trades");
 }

@@ -233,10 +233,18 @@ impl Desk {
             ControlEvent::Resume(m) => self.risk.set_market(m, MarketClosed::Halted, false),
             ControlEvent::JournalDown => self.risk.set(Closed::JournalDown, true),
             ControlEvent::JournalUp => self.risk.set(Closed::JournalDown, false),
-            ControlEvent::ResetKill => self.risk.reset_kill(),
+            ControlEvent::ResetKill => self.reset_kill(),
             ControlEvent::CancelAll => self.cancel_everything(out),
         }
         self.touch_all();
+    }
+
+    /// A person has looked. What was counted up to now does not trip the switch again at its next look; a loss of the
+    /// day and an error of the accounts do, because they are still there.
+    fn reset_kill(&mut self) {
+        self.risk.reset_kill();
+        self.ledger.forgive_failures();
+        self.cuts = 0;
     }
 
     pub(super) fn kill(&mut self, why: KillReason, out: &mut Actions) {

@@ -16,6 +16,7 @@ use crate::types::{
         CancelRefusal, GapReason, KillReason, MarketEvent, MarketFacts, Payout, RecoveredEvent, RejectReason,
         ReplyEvent, UserEvent, VenueMode,
     },
+    ids::Outcome,
     order::OrderState,
 };
 
@@ -112,7 +113,7 @@ impl Desk {
                     it.priced_at = Some(self.now);
                 }
             }
-            MarketEvent::Resolved { market, payout } => self.resolve(market, payout),
+            MarketEvent::Resolved { market, payout } => self.told_resolved(market, payout),
             MarketEvent::ResolvedUnclear { market } => self.want_payout(market),
             MarketEvent::Gap { instrument, reason } => {
                 let all = 0..self.instruments.len();
@@ -430,7 +431,11 @@ impl Desk {
                 }
             }
             RecoveredEvent::Order { order, intent, created, arrived } if known(intent.instrument) => {
-                self.orders.recover(order, intent, created, arrived, self.now);
+                let kept = self.orders.recover(order, intent, created, arrived, self.now);
+                // More than can be watched at once: what it may still fill is unknown, so nothing is added to it.
+                if !kept && self.orders.get(&order).is_none() {
+                    self.risk.set_market(intent.instrument.market(), MarketClosed::Halted, true);
+                }
             }
             RecoveredEvent::Shares { .. } | RecoveredEvent::Trade { .. } | RecoveredEvent::Order { .. } => {}
         }
@@ -497,12 +502,32 @@ impl Desk {
         }
     }
 
+    /// A market socket says that a market is decided: nothing is placed there any more. It is paid when the market's
+    /// page says the same, because one socket may lie.
+    fn told_resolved(&mut self, market: MarketIx, payout: Payout) {
+        if market.ix() >= self.universe.markets.len() {
+            return;
+        }
+        self.mark_resolved(market);
+        if self.ledger.payout(market).is_some() {
+            // Said again; other than before is a dispute, and an error of the accounts.
+            self.ledger.resolve(market, payout);
+        } else {
+            self.want_payout(market);
+        }
+    }
+
+    /// The market's page says what it paid.
     fn resolve(&mut self, market: MarketIx, payout: Payout) {
         if market.ix() < self.universe.markets.len() {
             self.ledger.resolve(market, payout);
-            for i in [InstrumentIx(market.0 * 2), InstrumentIx(market.0 * 2 + 1)] {
-                self.instruments[i.ix()].book.mark(Distrust::Resolved);
-            }
+            self.mark_resolved(market);
+        }
+    }
+
+    fn mark_resolved(&mut self, market: MarketIx) {
+        for outcome in [Outcome::Yes, Outcome::No] {
+            self.instruments[market.instrument(outcome).ix()].book.mark(Distrust::Resolved);
         }
     }
 

@@ -222,9 +222,10 @@ impl Risk {
         self.gate.set(Closed::KillSwitch, true);
     }
 
-    /// Lifts the kill switch.
+    /// Lifts the kill switch, and forgets the errors that were counted.
     pub fn reset_kill(&mut self) {
         self.kill = None;
+        self.errors = 0;
         self.gate.set(Closed::KillSwitch, false);
     }
 

@@ -462,7 +462,8 @@ fn a_stop_that_the_venue_does_not_answer_ends_unclean() {
 #[test]
 fn a_count_that_rounding_cannot_explain_is_an_error() {
     let mut desk = Desk::open();
-    desk.market(MarketEvent::Resolved { market: M, payout: Payout::Half });
+    let facts = MarketFacts { closed: true, payout: Some(Payout::Half), ..MarketFacts::default() };
+    desk.hear(Event::Reply(ReplyEvent::Market { market: M, facts }));
     assert!(desk.idle(100).contains(&Action::ReadCollateral));
     let actions = desk.hear(Event::Reply(ReplyEvent::Collateral { cash: Usdc(1_000_000_100) }));
     assert!(actions.contains(&Action::Finished { clean: false }));
