@@ -19,7 +19,7 @@ pub use values::{Cores, Span};
 use crate::{
     gateway::budget::Limits,
     strategies::Params,
-    types::{Address, ConditionId, market::SignatureType},
+    types::{Address, ConditionId, MatchSpec, market::SignatureType, ties::Tie},
     wire::limits::Tier,
 };
 
@@ -42,6 +42,8 @@ pub struct Config {
     pub account: Account,
     /// `[markets]`
     pub markets: Markets,
+    /// `[[matches]]`
+    pub matches: Vec<Match>,
     /// `[feeds]`
     pub feeds: Feeds,
     /// `[gateway]`
@@ -180,6 +182,69 @@ impl Default for Account {
 pub struct Markets {
     /// Condition ids.
     pub conditions: Vec<ConditionId>,
+}
+
+/// `[[matches]]`: markets whose payoffs are tied to each other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Match {
+    /// Slug of the venue's event.
+    pub slug: String,
+    /// Most maps that can be played: 1, 3 or 5.
+    pub best_of: i64,
+    /// Its two teams; empty: the outcomes of its series market.
+    #[serde(default)]
+    pub teams: Vec<String>,
+    /// Its tournament, for the groups of `[risk]`; empty: none.
+    #[serde(default)]
+    pub tournament: String,
+    /// Markets that decide the series with maps added.
+    #[serde(default)]
+    pub handicaps: Vec<Handicap>,
+}
+
+/// A market with a handicap. The venue's page does not say which outcome has it, so a person does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Handicap {
+    /// Slug of the market.
+    pub market: String,
+    /// The team that its first outcome is about.
+    pub team: String,
+    /// Maps added to that team's, as `"-1.5"`.
+    pub line: String,
+}
+
+impl Handicap {
+    /// The line in half maps, if it is one.
+    pub fn half_maps(&self) -> Option<i8> {
+        let (sign, digits) = match self.line.strip_prefix('-') {
+            Some(digits) => (-1, digits),
+            None => (1, self.line.strip_prefix('+').unwrap_or(&self.line)),
+        };
+        let whole: i8 = digits.strip_suffix(".5")?.parse().ok().filter(|whole| (0..=4).contains(whole))?;
+        Some(sign * (2 * whole + 1))
+    }
+}
+
+impl Match {
+    /// What ties its markets. A line that is none was refused with the configuration.
+    pub fn tie(&self) -> Tie {
+        let team = |n: usize| self.teams.get(n).cloned().unwrap_or_default();
+        Tie {
+            spec: MatchSpec {
+                slug: self.slug.clone(),
+                best_of: u8::try_from(self.best_of).unwrap_or(0),
+                teams: [team(0), team(1)],
+                tournament: self.tournament.clone(),
+            },
+            handicaps: self
+                .handicaps
+                .iter()
+                .filter_map(|h| Some((h.market.clone(), h.team.clone(), h.half_maps()?)))
+                .collect(),
+        }
+    }
 }
 
 /// `[feeds]`: how market data comes in, and when it is not believed any more.

@@ -119,6 +119,17 @@ fn what_is_wrong_is_named_with_what_is_right() {
         ("[strategy.pair]\nquote_share = 9", "strategy.pair.quote_share", "9", "`strategy.pair.quote_shares`"),
         ("[strategy.pairs]\nttl_s = 9", "strategy.pairs", "{\"ttl_s\":9}", "did you mean `strategy.pair`?"),
         ("[journal]\nsegment_mib = 0", "journal.segment_mib", "0", "1 to 1024"),
+        ("[[matches]]\nslug = \"a\"\nbest_of = 2", "matches[0].best_of", "2", "1, 3 or 5"),
+        ("[[matches]]\nslug = \"a\"\nbest_of = -3", "matches[0].best_of", "-3", "1, 3 or 5"),
+        ("[[matches]]\nslug = \"\"\nbest_of = 3", "matches[0].slug", "\"\"", "the venue's event"),
+        ("[[matches]]\nslug = \"a\"\nbest_of = 3\nteams = [\"A\"]", "matches[0].teams", "1 names", "two names"),
+        (
+            "[[matches]]\nslug = \"a\"\nbest_of = 3\nhandicaps = [{ market = \"m\", team = \"t\", line = \"1\" }]",
+            "matches[0].handicaps.line",
+            "\"1\"",
+            "a number of maps and a half",
+        ),
+        ("[[matches]]\nslug = \"a\"\nbest_of = 3", "matches", "1 matches", "leave this out"),
     ];
     for (text, key, value, words) in table {
         refused(text, key, value, words);
@@ -149,7 +160,7 @@ fn a_missing_file_is_said_plainly() {
 #[test]
 fn secrets_are_refused_and_never_repeated() {
     for key in ["private_key", "POLYMARKET_PRIVATE_KEY", "api_secret", "passphrase"] {
-        for section in ["account", "run", "venue"] {
+        for section in ["account", "run", "venue", "[matches]"] {
             let text = format!("[{section}]\n{key} = \"hunter2\"");
             let said = Config::parse(&text, "mine.toml").unwrap_err().to_string();
             assert!(said.contains(key) && said.contains("elete this line"), "{said}");

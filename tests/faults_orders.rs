@@ -422,7 +422,7 @@ fn o22_the_same_intent_twice_and_a_storm() {
             script.wishes.borrow_mut().push_back((M, polyloly_fast::engine::strategy::Wish::Place(wish)));
         }
         sim.now -= MS;
-        sim.hear(polyloly_fast::types::Event::Tick);
+        sim.hear(Event::Tick);
         if n % 1_000 == 0 {
             sim.agree();
         }

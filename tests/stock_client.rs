@@ -42,7 +42,12 @@ impl Scenario for Still {
             kind: MarketKind::Series,
             of_match: None,
         };
-        Setup { title: "still".into(), markets: vec![market], traders: vec![Usdc::dollars(10_000)] }
+        Setup {
+            title: "still".into(),
+            markets: vec![market],
+            matches: Vec::new(),
+            traders: vec![Usdc::dollars(10_000)],
+        }
     }
 
     fn next_at(&self) -> Option<SimTime> {

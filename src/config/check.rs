@@ -93,6 +93,7 @@ pub(super) fn values(c: &Config) -> Vec<Problem> {
     if let Some((_, id)) = doubled {
         found.push(Problem::new("markets.conditions", id.to_string(), "is named twice; name each market once"));
     }
+    matches(c, &mut found);
     match (c.account.signature_type, c.account.funder) {
         (SignatureType::Eoa, Some(funder)) => {
             let why = "signature type 0 pays from the key's own address; leave this empty, or use type 1, 2 or 3";
@@ -108,6 +109,31 @@ pub(super) fn values(c: &Config) -> Vec<Problem> {
         found.extend(bad.into_iter().map(|b| Problem::new(b.key, b.value, format!("must be {}", b.right))));
     }
     found
+}
+
+fn matches(c: &Config, found: &mut Vec<Problem>) {
+    if c.mode == Mode::Embedded && !c.matches.is_empty() {
+        let why = "embedded mode trades the match of its scenario; leave this out, or set mode = \"live\"";
+        found.push(Problem::new("matches", format!("{} matches", c.matches.len()), why));
+    }
+    for (n, one) in c.matches.iter().enumerate() {
+        let mut bad = |key: &str, value: String, why: &str| {
+            found.push(Problem::new(format!("matches[{n}].{key}"), value, why));
+        };
+        if ![1, 3, 5].contains(&one.best_of) {
+            bad("best_of", one.best_of.to_string(), "must be 1, 3 or 5");
+        }
+        if one.slug.is_empty() || c.matches[..n].iter().any(|other| other.slug == one.slug) {
+            bad("slug", format!("\"{}\"", one.slug), "must be the slug of the venue's event, each once");
+        }
+        if ![0, 2].contains(&one.teams.len()) {
+            bad("teams", format!("{} names", one.teams.len()), "must be two names, as the series market has them");
+        }
+        for handicap in one.handicaps.iter().filter(|h| h.half_maps().is_none()) {
+            let why = "must be a number of maps and a half, such as \"-1.5\"";
+            bad("handicaps.line", format!("\"{}\"", handicap.line), why);
+        }
+    }
 }
 
 /// The configuration against the flags of `run`.

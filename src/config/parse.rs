@@ -72,7 +72,8 @@ fn overlay(mut base: Table, over: Table) -> Table {
 fn keep_known(given: &mut Table, known: &Table, all: &Table, path: &str, problems: &mut Vec<Problem>) {
     given.retain(|key, value| {
         let full = join(path, key);
-        if let Some(advice) = secret(key) {
+        if let Some((full, advice)) = secret(key).map(|advice| (full.clone(), advice)).or_else(|| hidden(&full, value))
+        {
             problems.push(Problem::new(full, "", advice));
             return false;
         }
@@ -96,6 +97,16 @@ fn keep_known(given: &mut Table, known: &Table, all: &Table, path: &str, problem
             _ => true,
         }
     });
+}
+
+/// A secret within a list of tables: where it stands, and what to do.
+fn hidden(path: &str, value: &Value) -> Option<(String, &'static str)> {
+    value.as_array()?.iter().enumerate().find_map(|(n, one)| {
+        one.as_table()?.iter().find_map(|(key, value)| {
+            let full = format!("{path}[{n}].{key}");
+            secret(key).map(|advice| (full.clone(), advice)).or_else(|| hidden(&full, value))
+        })
+    })
 }
 
 /// Takes out, and names, every value that cannot be read, by trying each alone over the defaults.

@@ -16,7 +16,7 @@ use super::{
     sports::{Fixture, REPEAT_S, Shown},
 };
 use crate::types::{
-    MarketSpec, Qty, TickSize, Usdc,
+    MarketSpec, MatchSpec, Qty, TickSize, Usdc,
     event::Payout,
     fees::FeeSchedule,
     ids::{ConditionId, MarketIx, Outcome, TokenId},
@@ -495,7 +495,14 @@ fn names(dice: &mut Dice) -> (Setup, Fixture) {
         teams: [team_a.to_owned(), team_b.to_owned()],
         first_is_home: dice.chance(0.5),
     };
-    (Setup { title: format!("{team_a} vs {team_b}, best of three"), markets, traders: Vec::new() }, fixture)
+    let game = MatchSpec {
+        slug: event,
+        best_of: MAPS as u8,
+        teams: [team_a.to_owned(), team_b.to_owned()],
+        tournament: "made-up-cup".into(),
+    };
+    let title = format!("{team_a} vs {team_b}, best of three");
+    (Setup { title, markets, matches: vec![game], traders: Vec::new() }, fixture)
 }
 
 /// A token id that nobody takes for a `v2` position id.

@@ -16,7 +16,7 @@ pub mod recorded;
 mod sports;
 
 use crate::types::{
-    MarketSpec, Qty, TickSize, Usdc,
+    MarketSpec, MatchSpec, Qty, TickSize, Usdc,
     event::Payout,
     ids::{InstrumentIx, MarketIx},
     order::{Side, TimeInForce},
@@ -139,6 +139,8 @@ pub struct Setup {
     pub title: String,
     /// The markets, in the order that commands name them.
     pub markets: Vec<MarketSpec>,
+    /// The matches that they belong to, by their slugs.
+    pub matches: Vec<MatchSpec>,
     /// Collateral of each trader.
     pub traders: Vec<Usdc>,
 }

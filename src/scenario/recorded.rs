@@ -103,7 +103,7 @@ impl Recorded {
         let alone = markets.len() == 1;
         let slug = |n: usize| if alone { name.to_owned() } else { format!("{name}-{n}") };
         let markets = markets.into_iter().zip(1..).map(|(found, n)| found.into_spec(slug(n))).collect();
-        let setup = Setup { title, markets, traders: Vec::new() };
+        let setup = Setup { title, markets, matches: Vec::new(), traders: Vec::new() };
         Ok(Self { setup, messages: timed(messages), next: 0, finished: false, skipped })
     }
 

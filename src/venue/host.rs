@@ -623,7 +623,7 @@ mod tests {
                 kind: MarketKind::Series,
                 of_match: None,
             };
-            Setup { title: "test".into(), markets: vec![market], traders: Vec::new() }
+            Setup { title: "test".into(), markets: vec![market], matches: Vec::new(), traders: Vec::new() }
         }
 
         fn next_at(&self) -> Option<SimTime> {

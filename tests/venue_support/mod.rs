@@ -67,7 +67,7 @@ impl Scenario for Script {
             kind: MarketKind::Series,
             of_match: None,
         };
-        Setup { title: "test".into(), markets: vec![market], traders: vec![Usdc::dollars(1_000)] }
+        Setup { title: "test".into(), markets: vec![market], matches: Vec::new(), traders: vec![Usdc::dollars(1_000)] }
     }
 
     fn next_at(&self) -> Option<SimTime> {

@@ -10,7 +10,7 @@ use super::Refused;
 #[cfg(feature = "embedded")]
 use crate::wire::limits::Tier;
 use crate::{
-    config::{Config, Mode},
+    config::{Config, Match, Mode},
     engine::{
         Report,
         sign::{SecretKey, WalletSigner},
@@ -21,14 +21,14 @@ use crate::{
     },
     stage::endpoint::{Endpoint, Trust, tls_config},
     sys::lock::Lock,
-    types::{Account, ConditionId, Universe, Usdc, market::SignatureType},
+    types::{Account, ConditionId, Universe, Usdc, market::SignatureType, ties::Tie},
     wire::auth::{Credentials, L2Auth},
 };
 #[cfg(feature = "embedded")]
 use crate::{
     scenario,
     sys::cpu,
-    types::Address,
+    types::{Address, MatchSpec},
     venue::{Begin, Venue, VenueHandle, VenueOptions, wallets},
 };
 
@@ -92,6 +92,7 @@ struct Known {
     key: SecretKey,
     account: Account,
     conditions: Vec<ConditionId>,
+    ties: Vec<Tie>,
 }
 
 impl Place {
@@ -133,7 +134,7 @@ impl Place {
         config: &Config,
         #[cfg(feature = "embedded")] venue: Option<VenueHandle>,
     ) -> Result<Self, Refused> {
-        let Known { title, rest, ws, relayer, data, geoblock, limits, tls, key, account, conditions } = known;
+        let Known { title, rest, ws, relayer, data, geoblock, limits, tls, key, account, conditions, ties } = known;
         // Real money: each step says that it was taken.
         let passed = |what: &str| {
             if config.mode == Mode::Live {
@@ -171,7 +172,8 @@ impl Place {
             ));
         }
         passed("account may trade");
-        let universe = boot.universe(&conditions).map_err(Refused::preflight)?;
+        let mut universe = boot.universe(&conditions).map_err(Refused::preflight)?;
+        universe.tie(&ties).map_err(Refused::preflight)?;
         passed(&format!("{} markets", universe.markets.len()));
         passed(&funded(&mut boot, &auth, &universe)?);
         let cleared = boot.clear_open_orders(&auth).map_err(|e| {
@@ -351,9 +353,10 @@ fn held(recovered: &Recovered) -> String {
 }
 
 #[cfg(feature = "embedded")]
-fn start_embedded(config: &Config, core: Option<usize>) -> Result<((String, bool), VenueHandle), Refused> {
+fn start_embedded(config: &Config, core: Option<usize>) -> Result<(Told, VenueHandle), Refused> {
     let scenario = scenario::open(&config.run.scenario, config.run.seed).map_err(Refused::usage)?;
-    let (title, has_match) = (scenario.setup().title, scenario.game_start().is_some());
+    let setup = scenario.setup();
+    let told = Told { title: setup.title, has_feed: scenario.game_start().is_some(), matches: setup.matches };
     let pin = move || {
         if let Some(core) = core {
             cpu::pin_current_thread(core);
@@ -371,12 +374,20 @@ fn start_embedded(config: &Config, core: Option<usize>) -> Result<((String, bool
         begin: Begin::OnSignal,
     })
     .map_err(Refused::failed)?;
-    Ok(((title, has_match), venue))
+    Ok((told, venue))
+}
+
+/// What a scenario says of itself.
+#[cfg(feature = "embedded")]
+struct Told {
+    title: String,
+    has_feed: bool,
+    matches: Vec<MatchSpec>,
 }
 
 /// The embedded venue's addresses and one of its accounts.
 #[cfg(feature = "embedded")]
-fn embedded(config: &Config, (title, has_match): (String, bool), venue: &VenueHandle) -> Result<Known, Refused> {
+fn embedded(config: &Config, told: Told, venue: &VenueHandle) -> Result<Known, Refused> {
     let ready = &venue.ready;
     let wanted = config.account.signature_type;
     let listed = ready.accounts.iter().find(|a| a.signature_type == wanted as u8 && a.private_key.is_some());
@@ -388,12 +399,12 @@ fn embedded(config: &Config, (title, has_match): (String, bool), venue: &VenueHa
     let account = Account { owner: key.address(), funder, signature_type: wanted };
     let tls = tls_config(Trust::Pem(ready.ca.as_bytes())).map_err(Refused::failed)?;
     Ok(Known {
-        title: Some(title),
+        title: Some(told.title),
         rest: ready.rest.clone(),
         ws: [
             ready.ws_market.clone(),
             ready.ws_user.clone(),
-            if has_match { ready.ws_sports.clone() } else { String::new() },
+            if told.has_feed { ready.ws_sports.clone() } else { String::new() },
         ],
         relayer: ready.rest.clone(),
         data: ready.rest.clone(),
@@ -405,6 +416,7 @@ fn embedded(config: &Config, (title, has_match): (String, bool), venue: &VenueHa
         key,
         account,
         conditions: ready.markets.iter().filter_map(|m| ConditionId::parse(m.condition_id.as_bytes())).collect(),
+        ties: told.matches.into_iter().map(Tie::winners).collect(),
     })
 }
 
@@ -443,5 +455,6 @@ fn configured(config: &Config) -> Result<Known, Refused> {
         key,
         account: Account { owner, funder, signature_type },
         conditions: config.markets.conditions.clone(),
+        ties: config.matches.iter().map(Match::tie).collect(),
     })
 }
