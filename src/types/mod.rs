@@ -13,6 +13,7 @@ pub mod market;
 pub mod order;
 pub mod price;
 pub mod qty;
+pub mod reply;
 pub mod time;
 
 pub use event::{Event, Sequenced, Stamped};
