@@ -14,6 +14,8 @@ pub mod order;
 pub mod price;
 pub mod qty;
 pub mod reply;
+#[cfg(test)]
+pub(crate) mod sample;
 pub mod time;
 
 pub use event::{Event, Sequenced, Stamped};
