@@ -287,36 +287,12 @@ fn read(r: &[u8]) -> Option<(OrderHash, TokenId, Intent, Nanos)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{
-        Account, Address, ConditionId, MarketSpec, TickSize, Usdc,
-        fees::FeeSchedule,
-        market::{Exchange, MarketKind, SignatureType},
-    };
+    use crate::types::{Usdc, sample};
 
     const NOW: Nanos = Nanos(1_790_000_000_000_000_000);
 
     fn universe() -> Universe {
-        let address = Address([0x11; 20]);
-        Universe {
-            chain_id: 137,
-            account: Account { owner: address, funder: address, signature_type: SignatureType::Eoa },
-            markets: vec![MarketSpec {
-                condition: ConditionId([7; 32]),
-                slug: "lol-aaa-bbb".into(),
-                tokens: [TokenId([1; 32]), TokenId([2; 32])],
-                outcomes: ["A".into(), "B".into()],
-                exchange: Exchange::V2,
-                tick: TickSize::Cent,
-                min_size: Qty::shares(5),
-                fee: FeeSchedule { rate_ppm: 50_000 },
-                hold_ms: 0,
-                clear_on_start: false,
-                game_start: None,
-                kind: MarketKind::Series,
-                of_match: None,
-            }],
-            matches: Vec::new(),
-        }
+        sample::universe(vec![sample::market()])
     }
 
     /// Orders as risk approves them: a core that quotes a book on both tokens.

@@ -1,5 +1,7 @@
 //! The command line as scripts see it: what is printed, and every exit code.
 
+mod market_support;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -11,11 +13,8 @@ use polyloly_fast::{
     engine::{Action, Actions},
     strategies::{Params, core},
     types::{
-        Account, Address, ConditionId, Event, InstrumentIx, MarketSpec, Nanos, Price, Qty, Sequenced, Stamp, TickSize,
-        TokenId, Universe, Usdc,
+        Address, Event, InstrumentIx, Nanos, Price, Qty, Sequenced, Stamp, Usdc,
         event::{AckStatus, BookSide, MarketEvent, ReadEvent, ReplyEvent, UserEvent},
-        fees::FeeSchedule,
-        market::{Exchange, MarketKind, SignatureType},
     },
 };
 use serde_json::Value;
@@ -82,22 +81,6 @@ fn record(dir: &Path, close: bool) -> u64 {
 
 /// The same, with every record passed through `edit` on its way.
 fn record_through(dir: &Path, close: bool, mut edit: impl FnMut(Record) -> Vec<Record>) -> u64 {
-    let account = Account { owner: Address([3; 20]), funder: Address([3; 20]), signature_type: SignatureType::Eoa };
-    let spec = MarketSpec {
-        condition: ConditionId([7; 32]),
-        slug: "lol-aw-bf-2026-11-23".into(),
-        tokens: [TokenId([1; 32]), TokenId([2; 32])],
-        outcomes: ["Alpha Wolves".into(), "Beta Foxes".into()],
-        exchange: Exchange::V2,
-        tick: TickSize::Cent,
-        min_size: Qty::shares(5),
-        fee: FeeSchedule { rate_ppm: 50_000 },
-        hold_ms: 1_000,
-        clear_on_start: true,
-        game_start: None,
-        kind: MarketKind::Series,
-        of_match: None,
-    };
     let params = Params::default().compressed(200);
     let header = Header {
         run_id: "recorded".into(),
@@ -106,7 +89,7 @@ fn record_through(dir: &Path, close: bool, mut edit: impl FnMut(Record) -> Vec<R
         seed: 1,
         speed: 200,
         started: Nanos(1),
-        universe: Universe { chain_id: 137, account, markets: vec![spec], matches: Vec::new() },
+        universe: market_support::universe(Address([3; 20]), vec![market_support::market()]),
         params,
     };
     let mut journal = Writer::create(dir, &header, 1 << 20).unwrap();

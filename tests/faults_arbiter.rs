@@ -2,6 +2,8 @@
 //! never run backwards, and what cannot be proved is a gap. Simulated in virtual time: a venue, lines with delays and
 //! faults, and an engine's book at the other end.
 
+mod market_support;
+
 use std::collections::VecDeque;
 
 use polyloly_fast::{
@@ -795,11 +797,7 @@ fn a_change_in_flight_is_no_freeze() {
 #[test]
 fn story_18_no_change_is_applied_to_the_wrong_side() {
     use polyloly_fast::{
-        types::{
-            Account, Address, ConditionId, Event, MarketSpec, TokenId, Universe,
-            fees::FeeSchedule,
-            market::{Exchange, MarketKind, SignatureType},
-        },
+        types::{Address, Event},
         wire::market::MarketParser,
     };
     let samples = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/samples/ws_market");
@@ -810,25 +808,8 @@ fn story_18_no_change_is_applied_to_the_wrong_side() {
     let text = |v: &serde_json::Value| v.as_str().expect("a text").to_owned();
     let tokens: Vec<String> = entries.iter().map(|e| text(&e["asset_id"])).collect();
     assert_eq!(tokens.len(), 2, "both tokens of a market");
-    let owner = Address([1; 20]);
-    let market = MarketSpec {
-        condition: ConditionId::parse(text(&captured["market"]).as_bytes()).unwrap_or_default(),
-        slug: String::new(),
-        tokens: [0, 1].map(|n: usize| TokenId::parse(tokens[n].as_bytes()).expect("a token")),
-        outcomes: ["A".into(), "B".into()],
-        exchange: Exchange::V2,
-        tick: TickSize::Cent,
-        min_size: Qty::shares(5),
-        fee: FeeSchedule::FREE,
-        hold_ms: 0,
-        clear_on_start: false,
-        game_start: None,
-        kind: MarketKind::Series,
-        of_match: None,
-    };
-    let account = Account { owner, funder: owner, signature_type: SignatureType::Eoa };
-    let mut parser =
-        MarketParser::new(&Universe { chain_id: 137, account, markets: vec![market], matches: Vec::new() });
+    let market = market_support::named(&text(&captured["market"]), [&tokens[0], &tokens[1]]);
+    let mut parser = MarketParser::new(&market_support::universe(Address([1; 20]), vec![market]));
     let mut read = |text: &str| {
         let mut events = Vec::new();
         let keep = &mut |e| match e {

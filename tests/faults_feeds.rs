@@ -30,45 +30,21 @@ use polyloly_fast::{
     },
     sys::tsc::Clock,
     types::{
-        Account, Address, ConditionId, Event, InstrumentIx, MarketSpec, Qty, Stamped, TickSize, TokenId, Universe,
+        Event, InstrumentIx, Stamped,
         event::{BookSide, GapReason, MarketEvent, UserEvent},
-        fees::FeeSchedule,
-        market::{Exchange, MarketKind, SignatureType},
     },
     wire::auth::Credentials,
     wiring::instruments_of,
 };
 use tiles_support::{
-    answer, listen, read_request, until,
+    CONDITION, answer, listen, read_request, universe, until,
     ws::{frame, read_text, shake_hands, shake_hands_and},
 };
 
-const CONDITION: &str = "0x1111111111111111111111111111111111111111111111111111111111111111";
 const MS: u64 = 1_000_000;
 const S: u64 = 1_000_000_000;
 const YES: InstrumentIx = InstrumentIx(0);
 const NO: InstrumentIx = InstrumentIx(1);
-
-fn universe() -> Arc<Universe> {
-    let owner = Address([1; 20]);
-    let market = MarketSpec {
-        condition: ConditionId::parse(CONDITION.as_bytes()).expect("hex"),
-        slug: "a-b".into(),
-        tokens: [b"111", b"222"].map(|t| TokenId::parse(t).expect("decimal")),
-        outcomes: ["A".into(), "B".into()],
-        exchange: Exchange::V2,
-        tick: TickSize::Cent,
-        min_size: Qty::shares(5),
-        fee: FeeSchedule::FREE,
-        hold_ms: 0,
-        clear_on_start: false,
-        game_start: None,
-        kind: MarketKind::Series,
-        of_match: None,
-    };
-    let account = Account { owner, funder: owner, signature_type: SignatureType::Eoa };
-    Arc::new(Universe { chain_id: 137, account, markets: vec![market], matches: Vec::new() })
-}
 
 /// One market socket as the venue sees it.
 struct Client {

@@ -34,15 +34,14 @@ use polyloly_fast::{
     },
     sys::tsc::Clock,
     types::{
-        Account, ConditionId, Event, InstrumentIx, MarketIx, MarketSpec, Nanos, OrderHash, Price, Qty, Side, Stamp,
-        Stamped, TickSize, TokenId, Universe, Usdc,
+        Account, Event, InstrumentIx, MarketIx, MarketSpec, Nanos, OrderHash, Price, Qty, Side, Stamp, Stamped,
+        TickSize, TokenId, Universe, Usdc,
         eip712::{OrderFields, OrderHasher},
         event::{
             AckStatus, CancelRefusal, Dependency, ReadEvent, RejectReason, ReplyEvent, TradeStatus, UserEvent,
             VenueMode,
         },
-        fees::FeeSchedule,
-        market::{Exchange, MarketKind, SignatureType},
+        market::{Exchange, SignatureType},
         order::{Intent, Purpose, TimeInForce},
     },
     wire::{
@@ -51,7 +50,7 @@ use polyloly_fast::{
     },
     wiring::Wiring,
 };
-use tiles_support::{answer, listen, read_request, until};
+use tiles_support::{answer, listen, market_support, read_request, until};
 
 const A: OrderHash = OrderHash([0xaa; 32]);
 const B: OrderHash = OrderHash([0xbb; 32]);
@@ -191,26 +190,8 @@ fn universe() -> Universe {
         id[19] = 1;
         TokenId(id)
     };
-    Universe {
-        chain_id: 137,
-        account: account(),
-        markets: vec![MarketSpec {
-            condition: ConditionId([7; 32]),
-            slug: "lol-aaa-bbb-2026-11-23".into(),
-            tokens: [token(1), token(2)],
-            outcomes: ["Aardvarks".into(), "Badgers".into()],
-            exchange: Exchange::V2,
-            tick: TickSize::Cent,
-            min_size: Qty::shares(5),
-            fee: FeeSchedule { rate_ppm: 50_000 },
-            hold_ms: 1_000,
-            clear_on_start: true,
-            game_start: None,
-            kind: MarketKind::Series,
-            of_match: None,
-        }],
-        matches: Vec::new(),
-    }
+    let market = MarketSpec { tokens: [token(1), token(2)], ..market_support::market() };
+    market_support::universe(account().owner, vec![market])
 }
 
 /// Approves and signs orders.

@@ -1,5 +1,7 @@
 //! The journal's promises: what goes in comes out, any cut leaves a valid prefix, any flipped bit is noticed.
 
+mod market_support;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -10,11 +12,10 @@ use polyloly_fast::{
     engine::Action,
     strategies::Params,
     types::{
-        Account, Address, ConditionId, Event, InstrumentIx, MarketSpec, Nanos, OrderHash, Price, Qty, Sequenced, Stamp,
-        TickSize, TokenId, Universe, Usdc,
+        Account, Address, Event, InstrumentIx, MarketSpec, Nanos, OrderHash, Price, Qty, Sequenced, Stamp, Universe,
+        Usdc,
         event::{BookSide, MarketEvent},
-        fees::FeeSchedule,
-        market::{Exchange, MarketKind, SignatureType},
+        market::SignatureType,
     },
 };
 
@@ -36,21 +37,7 @@ impl Drop for Scratch {
 }
 
 fn header() -> Header {
-    let market = MarketSpec {
-        condition: ConditionId([7; 32]),
-        slug: "lol-aw-bf-2026-11-23".into(),
-        tokens: [TokenId([1; 32]), TokenId([2; 32])],
-        outcomes: ["Alpha Wolves".into(), "Beta Foxes".into()],
-        exchange: Exchange::V2,
-        tick: TickSize::Cent,
-        min_size: Qty::shares(5),
-        fee: FeeSchedule { rate_ppm: 50_000 },
-        hold_ms: 1_000,
-        clear_on_start: true,
-        game_start: Some(Nanos(1)),
-        kind: MarketKind::Series,
-        of_match: None,
-    };
+    let market = MarketSpec { game_start: Some(Nanos(1)), ..market_support::market() };
     let account =
         Account { owner: Address([3; 20]), funder: Address([4; 20]), signature_type: SignatureType::Poly1271 };
     Header {

@@ -1,12 +1,14 @@
 //! Every captured message is read by the parser that would read it live, with nothing dropped unnoticed; and no
 //! mutation of one makes a parser panic or speak before it knows.
 
+mod market_support;
+
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use polyloly_fast::{
     cli::decode::decode,
     types::{
-        Account, Address, ConditionId, Event, MarketSpec, Price, Qty, TickSize, TokenId, Universe, Usdc,
+        Account, Address, Event, MarketSpec, Price, Qty, TickSize, TokenId, Universe, Usdc,
         event::{AckStatus, CancelRefusal, MarketEvent, MatchPhase, OrderChange, Payout, TradeStatus, UserEvent},
         fees::FeeSchedule,
         ids::Outcome,
@@ -43,19 +45,9 @@ fn sample(name: &str) -> Vec<u8> {
 
 fn spec(condition: &str, tokens: [&str; 2]) -> MarketSpec {
     MarketSpec {
-        condition: ConditionId::parse(condition.as_bytes()).unwrap(),
-        slug: String::new(),
-        tokens: tokens.map(|t| TokenId::parse(t.as_bytes()).unwrap()),
         outcomes: ["Yes".into(), "No".into()],
-        exchange: Exchange::V2,
-        tick: TickSize::Cent,
-        min_size: Qty::shares(5),
-        fee: FeeSchedule::FREE,
-        hold_ms: 0,
-        clear_on_start: false,
-        game_start: None,
         kind: MarketKind::Other,
-        of_match: None,
+        ..market_support::named(condition, tokens)
     }
 }
 

@@ -4,6 +4,7 @@
 #![cfg(feature = "embedded")]
 
 mod python;
+mod venue_support;
 
 use std::{
     io::Write,
@@ -11,65 +12,10 @@ use std::{
 };
 
 use polyloly_fast::{
-    scenario::{Books, Command, OrderTag, Scenario, Setup, SimTime, Size, Trader},
-    types::{
-        ConditionId, InstrumentIx, MarketSpec, Price, Qty, Side, TickSize, TimeInForce, TokenId, Usdc,
-        fees::FeeSchedule,
-        market::{Exchange, MarketKind},
-    },
-    venue::{Begin, Venue, VenueOptions, wallets},
+    scenario::SimTime,
+    venue::{Begin, Conduct},
 };
-
-/// One trader who rests 1000 YES bids at 0.50 and asks at 0.55, and nothing more.
-struct Still {
-    told: bool,
-}
-
-impl Scenario for Still {
-    fn setup(&self) -> Setup {
-        let market = MarketSpec {
-            condition: ConditionId([0xc1; 32]),
-            slug: "lol-aw-bf-2026-11-23".into(),
-            tokens: [TokenId([0x11; 32]), TokenId([0x22; 32])],
-            outcomes: ["Alpha Wolves".into(), "Beta Foxes".into()],
-            exchange: Exchange::V2,
-            tick: TickSize::Cent,
-            min_size: Qty::shares(5),
-            fee: FeeSchedule { rate_ppm: 50_000 },
-            hold_ms: 0,
-            clear_on_start: false,
-            game_start: None,
-            kind: MarketKind::Series,
-            of_match: None,
-        };
-        Setup {
-            title: "still".into(),
-            markets: vec![market],
-            matches: Vec::new(),
-            traders: vec![Usdc::dollars(10_000)],
-        }
-    }
-
-    fn next_at(&self) -> Option<SimTime> {
-        (!self.told).then_some(SimTime(0))
-    }
-
-    fn step(&mut self, _: SimTime, _: &dyn Books, out: &mut Vec<Command>) {
-        self.told = true;
-        for (tag, token, price) in [(1, 0, b"0.50"), (2, 1, b"0.45")] {
-            out.push(Command::Place {
-                trader: Trader(0),
-                tag: OrderTag(tag),
-                instrument: InstrumentIx(token),
-                side: Side::Buy,
-                price: Price::parse(price).unwrap(),
-                size: Size::Shares(Qty::shares(1_000)),
-                tif: TimeInForce::Gtc,
-                post_only: true,
-            });
-        }
-    }
-}
+use venue_support::{open, rests};
 
 #[test]
 fn the_official_python_client_trades_with_signature_types_0_1_2_and_3() {
@@ -80,18 +26,9 @@ fn the_official_python_client_trades_with_signature_types_0_1_2_and_3() {
             return;
         }
     };
-    let venue = Venue::start(VenueOptions {
-        listen: "127.0.0.1:0".parse().unwrap(),
-        tls: false,
-        speed: 1.0,
-        scenario: Box::new(Still { told: false }),
-        seed: 1,
-        chain_id: 137,
-        accounts: wallets::development(Usdc::dollars(10_000)),
-        on_thread: None,
-        begin: Begin::AtOnce,
-    })
-    .unwrap();
+    // One trader who rests 1000 YES bids at 0.50 and asks at 0.55, and nothing more.
+    let script = [rests(1, 0, "0.50", 1_000), rests(2, 1, "0.45", 1_000)].map(|order| (SimTime(0), order));
+    let venue = open(false, script.to_vec(), Begin::AtOnce, Conduct::default());
     let task = serde_json::json!({
         "rest": venue.ready.rest,
         "token": venue.ready.markets[0].tokens[0].token_id,

@@ -22,42 +22,16 @@ use polyloly_fast::{
     },
     sys::tsc::Clock,
     types::{
-        Account, Address, ConditionId, Event, InstrumentIx, MarketSpec, Qty, Stamp, Stamped, TickSize, TokenId,
-        Universe,
+        Event, InstrumentIx, Stamp, Stamped,
         event::{GapReason, MarketEvent, UserEvent},
-        fees::FeeSchedule,
-        market::{Exchange, MarketKind, SignatureType},
     },
     wire::auth::Credentials,
     wiring::instruments_of,
 };
 use tiles_support::{
-    listen, until,
+    CONDITION, listen, universe, until,
     ws::{frame, read_text, shake_hands},
 };
-
-const CONDITION: &str = "0x1111111111111111111111111111111111111111111111111111111111111111";
-
-fn universe() -> Arc<Universe> {
-    let owner = Address([1; 20]);
-    let market = MarketSpec {
-        condition: ConditionId::parse(CONDITION.as_bytes()).expect("hex"),
-        slug: "a-b".into(),
-        tokens: [b"111", b"222"].map(|t| TokenId::parse(t).expect("decimal")),
-        outcomes: ["A".into(), "B".into()],
-        exchange: Exchange::V2,
-        tick: TickSize::Cent,
-        min_size: Qty::shares(5),
-        fee: FeeSchedule::FREE,
-        hold_ms: 0,
-        clear_on_start: false,
-        game_start: None,
-        kind: MarketKind::Series,
-        of_match: None,
-    };
-    let account = Account { owner, funder: owner, signature_type: SignatureType::Eoa };
-    Arc::new(Universe { chain_id: 137, account, markets: vec![market], matches: Vec::new() })
-}
 
 fn book(token: &str) -> String {
     format!(

@@ -1,16 +1,17 @@
 //! The embedded venue's trading rules as tables that a trader can read, and its conservation laws as properties.
 #![cfg(feature = "embedded")]
 
+mod market_support;
+
 use std::sync::Arc;
 
 use polyloly_fast::{
     types::{
-        Address, ConditionId, InstrumentIx, MarketIx, MarketSpec, Nanos, OrderHash, Price, Qty, Side, TickSize,
-        TimeInForce, TokenId, Usdc,
+        Address, InstrumentIx, MarketIx, MarketSpec, Nanos, OrderHash, Price, Qty, Side, TickSize, TimeInForce, Usdc,
         event::{BookSide, Payout},
         fees::FeeSchedule,
         ids::Outcome,
-        market::{Exchange as Contract, MarketKind, SignatureType},
+        market::SignatureType,
     },
     venue::{
         accounts::{Account, AccountIx},
@@ -32,21 +33,7 @@ use Side::{Buy, Sell};
 use TimeInForce::{Fak, Fok, Gtc};
 
 fn spec(hold_ms: u32) -> MarketSpec {
-    MarketSpec {
-        condition: ConditionId([1; 32]),
-        slug: "cs2-a-b".into(),
-        tokens: [TokenId([1; 32]), TokenId([2; 32])],
-        outcomes: ["A".into(), "B".into()],
-        exchange: Contract::V2,
-        tick: TickSize::Cent,
-        min_size: Qty::shares(5),
-        fee: FeeSchedule { rate_ppm: 50_000 },
-        hold_ms,
-        clear_on_start: true,
-        game_start: None,
-        kind: MarketKind::Series,
-        of_match: None,
-    }
+    MarketSpec { hold_ms, ..market_support::market() }
 }
 
 struct Desk {

@@ -3,310 +3,36 @@
 //! Every wait is for an event, bounded by a read timeout that only a failure reaches.
 #![cfg(feature = "embedded")]
 
+mod venue_support;
+
 use std::{
     io::{Read, Write},
     net::TcpStream,
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use k256::ecdsa::SigningKey;
 use polyloly_fast::{
-    scenario::{Books, Command, Filled, OrderTag, Scenario, Setup, SimTime, Size, Trader},
+    scenario::{Command, OrderTag, SimTime, Size, Trader},
     types::{
-        ConditionId, InstrumentIx, MarketIx, MarketSpec, Price, Qty, Side, TickSize, TimeInForce, TokenId, Usdc,
+        InstrumentIx, MarketIx, Price, Qty, Side, TickSize, TimeInForce, TokenId,
         event::Payout,
-        fees::FeeSchedule,
-        market::{Exchange, MarketKind, SignatureType},
+        market::{Exchange, SignatureType},
     },
     venue::{
-        Begin, Venue, VenueHandle, VenueOptions,
-        auth::hmac_of,
-        verify::{Call, SignedFields, Word, checksummed, domain, exchange_domain, keccak, typed, uint, word},
-        wallets::{self, Listed},
+        Begin, Conduct, Venue, VenueHandle, VenueOptions,
+        verify::{Call, SignedFields, checksummed, domain, exchange_domain, keccak, typed, uint, word},
     },
 };
 use serde_json::{Value, json};
-use tungstenite::{Message, WebSocket};
+use tungstenite::Message;
+use venue_support::{
+    Client, PATIENCE, Script, condition, hex, listed, market_hello, open, rests, sign, token, unix_s, until, ws,
+};
 
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// One market, one trader who rests 100 NO at 0.45 at once and then says what the test has scripted.
-struct Script {
-    script: Vec<(SimTime, Command)>,
-}
-
-impl Script {
-    fn new(mut script: Vec<(SimTime, Command)>) -> Box<Self> {
-        let first = Command::Place {
-            trader: Trader(0),
-            tag: OrderTag(1),
-            instrument: InstrumentIx(1),
-            side: Side::Buy,
-            price: Price::parse(b"0.45").unwrap(),
-            size: Size::Shares(Qty::shares(100)),
-            tif: TimeInForce::Gtc,
-            post_only: false,
-        };
-        script.insert(0, (SimTime(0), first));
-        script.reverse();
-        Box::new(Self { script })
-    }
-}
-
-impl Scenario for Script {
-    fn setup(&self) -> Setup {
-        let market = MarketSpec {
-            condition: ConditionId([0xc1; 32]),
-            slug: "lol-aw-bf-2026-11-23".into(),
-            tokens: [TokenId([0x11; 32]), TokenId([0x22; 32])],
-            outcomes: ["Alpha Wolves".into(), "Beta Foxes".into()],
-            exchange: Exchange::V2,
-            tick: TickSize::Cent,
-            min_size: Qty::shares(5),
-            fee: FeeSchedule { rate_ppm: 50_000 },
-            hold_ms: 0,
-            clear_on_start: true,
-            game_start: None,
-            kind: MarketKind::Series,
-            of_match: None,
-        };
-        Setup { title: "test".into(), markets: vec![market], matches: Vec::new(), traders: vec![Usdc::dollars(1_000)] }
-    }
-
-    fn next_at(&self) -> Option<SimTime> {
-        self.script.last().map(|(at, _)| *at)
-    }
-
-    fn step(&mut self, now: SimTime, _: &dyn Books, out: &mut Vec<Command>) {
-        while self.script.last().is_some_and(|(at, _)| *at <= now) {
-            out.extend(self.script.pop().map(|(_, c)| c));
-        }
-    }
-
-    fn filled(&mut self, _: SimTime, _: Filled) {}
-}
-
-fn start(tls: bool, script: Vec<(SimTime, Command)>, begin: Begin) -> VenueHandle {
-    Venue::start(VenueOptions {
-        listen: "127.0.0.1:0".parse().unwrap(),
-        tls,
-        speed: 1.0,
-        scenario: Script::new(script),
-        seed: 7,
-        chain_id: 137,
-        accounts: wallets::development(Usdc::dollars(10_000)),
-        on_thread: None,
-        begin,
-    })
-    .unwrap()
-}
-
-fn listed(signature_type: SignatureType) -> Listed {
-    wallets::development(Usdc::dollars(10_000)).into_iter().find(|l| l.signature_type == signature_type).unwrap()
-}
-
-fn unix_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold("0x".to_owned(), |s, b| s + &format!("{b:02x}"))
-}
-
-fn sign(key: &Word, digest: &Word) -> Vec<u8> {
-    let (rs, id) = SigningKey::from_slice(key).unwrap().sign_prehash_recoverable(digest);
-    let (rs, flipped) = (rs.normalize_s(), rs.normalize_s() != rs);
-    let v = 27 + (id.to_byte() ^ u8::from(flipped));
-    [rs.to_bytes().as_slice(), &[v]].concat()
-}
-
-/// A client of the tests' own: plain blocking sockets, one keep-alive connection.
-struct Client {
-    stream: TcpStream,
-    buffer: Vec<u8>,
-    who: Listed,
-    creds: Option<(String, String, String)>,
-}
-
-impl Client {
-    fn new(venue: &VenueHandle, who: Listed) -> Self {
-        let stream = TcpStream::connect(venue.address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self { stream, buffer: Vec::new(), who, creds: None }
-    }
-
-    fn authenticated(venue: &VenueHandle, signature_type: SignatureType) -> Self {
-        let mut c = Self::new(venue, listed(signature_type));
-        c.log_in();
-        c
-    }
-
-    fn answer(&mut self) -> (u16, Value) {
-        let mut chunk = [0; 65_536];
-        loop {
-            if let Some(end) = self.buffer.windows(4).position(|w| w == b"\r\n\r\n") {
-                let head = String::from_utf8(self.buffer[..end].to_vec()).unwrap();
-                let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-                let length: usize =
-                    head.lines().find_map(|l| l.strip_prefix("Content-Length: ")).unwrap().parse().unwrap();
-                if self.buffer.len() >= end + 4 + length {
-                    let body = serde_json::from_slice(&self.buffer[end + 4..end + 4 + length]).unwrap();
-                    self.buffer.drain(..end + 4 + length);
-                    return (status, body);
-                }
-            }
-            let n = self.stream.read(&mut chunk).unwrap();
-            assert!(n > 0, "the venue closed the connection");
-            self.buffer.extend_from_slice(&chunk[..n]);
-        }
-    }
-
-    fn raw(&mut self, method: &str, target: &str, headers: &[(&str, String)], body: &str) -> (u16, Value) {
-        let mut text = format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n", body.len());
-        headers.iter().for_each(|(n, v)| text.push_str(&format!("{n}: {v}\r\n")));
-        self.stream.write_all(format!("{text}\r\n{body}").as_bytes()).unwrap();
-        self.answer()
-    }
-
-    fn get(&mut self, target: &str) -> Value {
-        let (status, body) = self.raw("GET", target, &[], "");
-        assert_eq!(status, 200, "{target}: {body}");
-        body
-    }
-
-    fn log_in(&mut self) {
-        let timestamp = unix_s().to_string();
-        let domain = keccak(&[
-            &keccak(&[b"EIP712Domain(string name,string version,uint256 chainId)"]),
-            &keccak(&[b"ClobAuthDomain"]),
-            &keccak(&[b"1"]),
-            &uint(137),
-        ]);
-        let message = keccak(&[
-            &keccak(&[b"ClobAuth(address address,string timestamp,uint256 nonce,string message)"]),
-            &word(self.who.owner),
-            &keccak(&[timestamp.as_bytes()]),
-            &uint(0),
-            &keccak(&[b"This message attests that I control the given wallet"]),
-        ]);
-        let signature = hex(&sign(&self.who.private_key.unwrap(), &typed(&domain, &message)));
-        let headers = [
-            ("POLY_ADDRESS", checksummed(self.who.owner)),
-            ("POLY_SIGNATURE", signature),
-            ("POLY_TIMESTAMP", timestamp),
-            ("POLY_NONCE", "0".into()),
-        ];
-        let (_, key) = self.raw("POST", "/auth/api-key", &headers, "");
-        let key = if key["apiKey"].is_string() { key } else { self.raw("GET", "/auth/derive-api-key", &headers, "").1 };
-        let text = |k: &str| key[k].as_str().unwrap().to_owned();
-        self.creds = Some((text("apiKey"), text("secret"), text("passphrase")));
-    }
-
-    fn private(&mut self, method: &str, target: &str, body: &str) -> (u16, Value) {
-        let (key, secret, passphrase) = self.creds.clone().unwrap();
-        let timestamp = unix_s().to_string();
-        let path = target.split('?').next().unwrap();
-        let headers = [
-            ("POLY_ADDRESS", checksummed(self.who.owner)),
-            ("POLY_SIGNATURE", hmac_of(&secret, &timestamp, method, path, body.as_bytes()).unwrap()),
-            ("POLY_TIMESTAMP", timestamp),
-            ("POLY_API_KEY", key),
-            ("POLY_PASSPHRASE", passphrase),
-        ];
-        self.raw(method, target, &headers, body)
-    }
-
-    /// The body of an order of `shares` at `cents`.
-    fn order(&self, outcome: u8, side: Side, cents: u64, shares: u64, kind: &str, salt: u64) -> Value {
-        let who = &self.who;
-        let (cash, qty) = (cents * shares * 10_000, shares * 1_000_000);
-        let (maker_amount, taker_amount) = if side == Side::Buy { (cash, qty) } else { (qty, cash) };
-        let fields = SignedFields {
-            salt,
-            maker: who.funder,
-            signer: if who.signature_type == SignatureType::Poly1271 { who.funder } else { who.owner },
-            token: TokenId([0x11 * (outcome + 1); 32]),
-            maker_amount,
-            taker_amount,
-            side,
-            signature_type: who.signature_type,
-            timestamp: 1_790_000_000_000,
-            metadata: [0; 32],
-            builder: [0; 32],
-        };
-        let app = exchange_domain(Exchange::V2, 137);
-        let key = who.private_key.unwrap();
-        let signature = if who.signature_type == SignatureType::Poly1271 {
-            const ORDER: &str = polyloly_fast::venue::verify::ORDER_TYPE;
-            let kind = format!(
-                "TypedDataSign(Order contents,string name,string version,uint256 chainId,address verifyingContract,\
-                 bytes32 salt){ORDER}"
-            );
-            let contents = fields.struct_hash();
-            let nested = keccak(&[
-                &keccak(&[kind.as_bytes()]),
-                &contents,
-                &keccak(&[b"DepositWallet"]),
-                &keccak(&[b"1"]),
-                &uint(137),
-                &word(who.funder),
-                &[0; 32],
-            ]);
-            let sig = sign(&key, &typed(&app, &nested));
-            [sig.as_slice(), &app, &contents, ORDER.as_bytes(), &186_u16.to_be_bytes()].concat()
-        } else {
-            sign(&key, &typed(&app, &fields.struct_hash()))
-        };
-        json!({
-            "order": {
-                "salt": salt, "maker": checksummed(fields.maker), "signer": checksummed(fields.signer),
-                "tokenId": fields.token.to_string(), "makerAmount": maker_amount.to_string(),
-                "takerAmount": taker_amount.to_string(), "side": side.as_str(), "expiration": "0",
-                "signatureType": who.signature_type as u8, "timestamp": "1790000000000",
-                "metadata": hex(&[0; 32]), "builder": hex(&[0; 32]), "signature": hex(&signature),
-            },
-            "owner": self.creds.as_ref().unwrap().0, "orderType": kind, "deferExec": false, "postOnly": false,
-        })
-    }
-
-    fn place(&mut self, body: &Value) -> Value {
-        let (status, answer) = self.private("POST", "/order", &body.to_string());
-        assert_eq!(status, 200, "{answer}");
-        answer
-    }
-}
-
-type Ws = WebSocket<TcpStream>;
-
-fn ws(venue: &VenueHandle, path: &str, hello: Option<Value>) -> Ws {
-    let stream = TcpStream::connect(venue.address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let (mut ws, _) = tungstenite::client(format!("ws://{}{path}", venue.address), stream).unwrap();
-    if let Some(hello) = hello {
-        ws.send(Message::text(hello.to_string())).unwrap();
-    }
-    ws
-}
-
-/// The next message that satisfies a test; those before it are dropped.
-fn until(ws: &mut Ws, wanted: impl Fn(&Value) -> bool) -> Value {
-    loop {
-        if let Message::Text(text) = ws.read().unwrap()
-            && let Ok(v) = serde_json::from_str::<Value>(&text)
-            && wanted(&v)
-        {
-            return v;
-        }
-    }
-}
-
-fn token(n: u8) -> String {
-    TokenId([0x11 * n; 32]).to_string()
-}
-
-fn market_hello() -> Value {
-    json!({"assets_ids": [token(1), token(2)], "type": "market", "custom_feature_enabled": true})
+/// A venue whose trader offers 100 YES at 0.55 at once, as a buyer of NO, and then does what the test has scripted.
+fn start(tls: bool, mut script: Vec<(SimTime, Command)>, begin: Begin) -> VenueHandle {
+    script.insert(0, (SimTime(0), rests(1, 1, "0.45", 100)));
+    open(tls, script, begin, Conduct::default())
 }
 
 /// Waits until the trader's first order rests: a socket that subscribes sees it in a snapshot or as a change.
@@ -331,7 +57,7 @@ fn public_reads() {
     assert_eq!(c.get(&format!("/tick-size?token_id={t}")), json!({"minimum_tick_size": 0.01}));
     assert_eq!(c.get(&format!("/neg-risk?token_id={t}")), json!({"neg_risk": false}));
     assert_eq!(c.get(&format!("/last-trade-price?token_id={t}")), json!({"price": "0.5", "side": ""}));
-    let condition = format!("0x{}", "c1".repeat(32));
+    let condition = condition();
     let m = c.get(&format!("/clob-markets/{condition}"));
     assert_eq!((&m["fd"], &m["sd"], &m["v"]), (&json!({"r": 0.05, "e": 1, "to": true}), &json!(0), &json!("v1")));
     assert_eq!(c.get(&format!("/markets/{condition}"))["tokens"][1]["outcome"], "Beta Foxes");
@@ -362,15 +88,10 @@ fn every_signature_type_trades_and_hears_of_it() {
     {
         let salt = n as u64 + 1;
         let mut c = Client::authenticated(&venue, kind);
-        let (key, secret, passphrase) = c.creds.clone().unwrap();
-        let hello = json!({"type": "user", "auth": {"apiKey": key, "secret": secret, "passphrase": passphrase}});
-        let mut user = ws(&venue, "/ws/user", Some(hello));
-        // A PONG says that the subscription before it has been read.
-        user.send(Message::text("PING")).unwrap();
-        assert_eq!(user.read().unwrap(), Message::text("PONG"));
+        let mut user = c.user(&venue);
 
         let resting = c.order(0, Side::Buy, 40, 10, "GTC", salt);
-        let placed = c.place(&resting);
+        let placed = c.placed(&resting);
         assert_eq!((&placed["status"], &placed["success"]), (&json!("live"), &json!(true)), "{kind:?}");
         let id = placed["orderID"].as_str().unwrap().to_owned();
         let told = until(&mut user, |v| v["id"] == id.as_str());
@@ -383,7 +104,7 @@ fn every_signature_type_trades_and_hears_of_it() {
         let open = c.private("GET", "/data/orders?next_cursor=MA==", "").1;
         assert_eq!((open["data"][0]["id"].as_str(), &open["next_cursor"]), (Some(id.as_str()), &json!("LTE=")));
 
-        let taken = c.place(&c.order(0, Side::Buy, 55, 10, "FOK", salt + 100));
+        let taken = c.placed(&c.order(0, Side::Buy, 55, 10, "FOK", salt + 100));
         assert_eq!(
             (&taken["status"], &taken["makingAmount"], &taken["takingAmount"]),
             (&json!("matched"), &json!("5.5"), &json!("10"))
@@ -470,7 +191,7 @@ fn orders_that_are_not_what_they_seem() {
     assert_eq!(statuses, ["live", "", "live"], "legs are independent");
     assert_eq!((&answer[1]["success"], &answer[1]["orderID"]), (&json!(true), &json!("")));
     assert!(answer[1]["errorMsg"].as_str().unwrap().ends_with("Size (4) lower than the minimum: 5"));
-    let condition = format!("0x{}", "c1".repeat(32));
+    let condition = condition();
     let body = json!({"market": condition, "asset_id": token(2)}).to_string();
     assert_eq!(c.private("DELETE", "/cancel-market-orders", &body).1["canceled"], json!([]));
     assert_eq!(c.private("DELETE", "/cancel-all", "").1["canceled"].as_array().unwrap().len(), 2);
@@ -639,8 +360,10 @@ fn bad_bytes_are_answered_and_the_venue_goes_on() {
     // Pipelined requests are answered in order.
     let mut c = Client::new(&venue, listed(SignatureType::Eoa));
     c.stream.write_all(b"GET /ok HTTP/1.1\r\n\r\nGET /version HTTP/1.1\r\n\r\n").unwrap();
-    assert_eq!(c.answer(), (200, json!("OK")));
-    assert_eq!(c.answer(), (200, json!({"version": 2})));
+    for body in [json!("OK"), json!({"version": 2})] {
+        let answer = c.answer();
+        assert_eq!((answer.status, answer.json()), (200, body));
+    }
 }
 
 /// A recording speaks for its market: its frames go out as they are, and a late subscriber gets the book they make.
@@ -709,11 +432,7 @@ fn a_deposit_wallet_merges_a_pair() {
     let venue = start(false, vec![], Begin::AtOnce);
     rested(&venue);
     let mut c = Client::authenticated(&venue, SignatureType::Poly1271);
-    let (key, secret, passphrase) = c.creds.clone().unwrap();
-    let hello = json!({"type": "user", "auth": {"apiKey": key, "secret": secret, "passphrase": passphrase}});
-    let mut user = ws(&venue, "/ws/user", Some(hello));
-    user.send(Message::text("PING")).unwrap();
-    assert_eq!(user.read().unwrap(), Message::text("PONG"));
+    let mut user = c.user(&venue);
     c.place(&c.order(0, Side::Buy, 55, 10, "FOK", 1));
     until(&mut user, |v| v["status"] == "MINED");
     // NO against its own resting YES bid: minted with itself.

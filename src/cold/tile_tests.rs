@@ -16,12 +16,10 @@ use crate::{
     stage::ring::{Tx, ring},
     strategies::Params,
     types::{
-        Account, Address, ConditionId, Event, InstrumentIx, MarketIx, OrderHash, Price, Qty, Sequenced, TickSize,
-        TokenId,
+        ConditionId, Event, InstrumentIx, MarketIx, OrderHash, Price, Qty, Sequenced, TickSize, TokenId,
         event::{KillReason, ReplyEvent, UserEvent},
-        fees::FeeSchedule,
-        market::{Exchange, MarketKind, SignatureType},
         order::OrderState,
+        sample,
     },
 };
 
@@ -45,24 +43,14 @@ fn market(n: u8) -> MarketSpec {
         condition: ConditionId([n; 32]),
         slug: format!("lol-{n}"),
         tokens: [TokenId([n; 32]), TokenId([n + 100; 32])],
-        outcomes: ["A".into(), "B".into()],
-        exchange: Exchange::V2,
-        tick: TickSize::Cent,
-        min_size: Qty::shares(5),
-        fee: FeeSchedule::FREE,
-        hold_ms: 0,
-        clear_on_start: false,
-        game_start: None,
-        kind: MarketKind::Other,
-        of_match: None,
+        ..sample::market()
     }
 }
 
 fn rig(name: &str) -> Rig {
     let dir = std::env::temp_dir().join(format!("polyloly-cold-{}-{name}", std::process::id()));
     let _ = std::fs::remove_dir_all(&dir);
-    let account = Account { owner: Address([1; 20]), funder: Address([1; 20]), signature_type: SignatureType::Eoa };
-    let universe = Universe { chain_id: 137, account, markets: vec![market(1), market(2)], matches: Vec::new() };
+    let universe = sample::universe(vec![market(1), market(2)]);
     let header = Header {
         run_id: "r1".into(),
         version: "0.1.0".into(),

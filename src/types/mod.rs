@@ -13,6 +13,9 @@ pub mod market;
 pub mod order;
 pub mod price;
 pub mod qty;
+pub mod reply;
+#[cfg(test)]
+pub(crate) mod sample;
 pub mod ties;
 pub mod time;
 

@@ -596,11 +596,7 @@ mod tests {
     use super::*;
     use crate::{
         scenario::{Filled, Setup},
-        types::{
-            MarketSpec, TimeInForce,
-            fees::FeeSchedule,
-            market::{Exchange as Contract, MarketKind},
-        },
+        types::{MarketSpec, TimeInForce, fees::FeeSchedule, sample},
         venue::wallets,
     };
 
@@ -608,21 +604,7 @@ mod tests {
 
     impl Scenario for Quiet {
         fn setup(&self) -> Setup {
-            let market = MarketSpec {
-                condition: ConditionId([1; 32]),
-                slug: "m".into(),
-                tokens: [TokenId([1; 32]), TokenId([2; 32])],
-                outcomes: ["A".into(), "B".into()],
-                exchange: Contract::V2,
-                tick: TickSize::Cent,
-                min_size: Qty::shares(5),
-                fee: FeeSchedule { rate_ppm: 0 },
-                hold_ms: 100,
-                clear_on_start: false,
-                game_start: None,
-                kind: MarketKind::Series,
-                of_match: None,
-            };
+            let market = MarketSpec { fee: FeeSchedule::FREE, hold_ms: 100, ..sample::market() };
             Setup { title: "test".into(), markets: vec![market], matches: Vec::new(), traders: Vec::new() }
         }
 

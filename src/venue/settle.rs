@@ -443,32 +443,14 @@ mod tests {
     use super::*;
     use crate::{
         scenario::{OrderTag, Trader},
-        types::{
-            Address, ConditionId, MarketSpec, TimeInForce, TokenId,
-            fees::FeeSchedule,
-            market::{self, MarketKind, SignatureType},
-        },
+        types::{Address, MarketSpec, TimeInForce, market::SignatureType, sample},
         venue::{TRADERS_KEY, rules::NewOrder},
     };
 
     const START: u64 = 1_790_000_000_000_000_000;
 
     fn exchange() -> Exchange {
-        let spec = MarketSpec {
-            condition: ConditionId([1; 32]),
-            slug: "m".into(),
-            tokens: [TokenId([1; 32]), TokenId([2; 32])],
-            outcomes: ["A".into(), "B".into()],
-            exchange: market::Exchange::V2,
-            tick: TickSize::Cent,
-            min_size: Qty::shares(5),
-            fee: FeeSchedule { rate_ppm: 50_000 },
-            hold_ms: 0,
-            clear_on_start: true,
-            game_start: None,
-            kind: MarketKind::Series,
-            of_match: None,
-        };
+        let spec = MarketSpec { clear_on_start: true, ..sample::market() };
         let mut x = Exchange::new(vec![spec], 3, 1.0);
         for n in 1..=4 {
             let a = Address([n; 20]);

@@ -55,38 +55,18 @@ impl TokenTable {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::types::{
-        Account, Address, MarketSpec, Qty, TokenId,
-        fees::FeeSchedule,
-        market::{Exchange, MarketKind, SignatureType},
-        price::TickSize,
-    };
+    use crate::types::{MarketSpec, TokenId, fees::FeeSchedule, market::MarketKind, sample};
 
     /// A universe of markets with the given tokens, for tests.
     pub(crate) fn universe(markets: &[(&str, [&str; 2])]) -> Universe {
-        Universe {
-            chain_id: 137,
-            account: Account { owner: Address([1; 20]), funder: Address([1; 20]), signature_type: SignatureType::Eoa },
-            markets: markets
-                .iter()
-                .map(|(condition, tokens)| MarketSpec {
-                    condition: ConditionId::parse(condition.as_bytes()).unwrap_or_default(),
-                    slug: String::new(),
-                    tokens: tokens.map(|t| TokenId::parse(t.as_bytes()).unwrap()),
-                    outcomes: ["Yes".into(), "No".into()],
-                    exchange: Exchange::V2,
-                    tick: TickSize::Cent,
-                    min_size: Qty::shares(5),
-                    fee: FeeSchedule::FREE,
-                    hold_ms: 0,
-                    clear_on_start: false,
-                    game_start: None,
-                    kind: MarketKind::Other,
-                    of_match: None,
-                })
-                .collect(),
-            matches: Vec::new(),
-        }
+        let market = |(condition, tokens): &(&str, [&str; 2])| MarketSpec {
+            condition: ConditionId::parse(condition.as_bytes()).unwrap_or_default(),
+            tokens: tokens.map(|t| TokenId::parse(t.as_bytes()).unwrap()),
+            fee: FeeSchedule::FREE,
+            kind: MarketKind::Other,
+            ..sample::market()
+        };
+        sample::universe(markets.iter().map(market).collect())
     }
 
     #[test]

@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+#[path = "../market_support/mod.rs"]
+mod market_support;
+
 use std::{cell::RefCell, collections::VecDeque, rc::Rc};
 
 use polyloly_fast::{
@@ -13,14 +16,13 @@ use polyloly_fast::{
     },
     strategies::{self, Core, Params},
     types::{
-        Account, Address, ConditionId, Event, InstrumentIx, MarketIx, MarketSpec, Nanos, OrderHash, Price, Qty,
-        Sequenced, Side, Stamp, TickSize, TimeInForce, TokenId, TradeKey, Universe, Usdc,
+        Address, ConditionId, Event, InstrumentIx, MarketIx, MarketSpec, Nanos, OrderHash, Price, Qty, Sequenced, Side,
+        Stamp, TimeInForce, TokenId, TradeKey, Universe, Usdc,
         event::{
             AckStatus, BookSide, CancelRefusal, ControlEvent, MarketEvent, MarketFacts, OrderChange, ReadEvent,
             RejectReason, ReplyEvent, TradeStatus, UserEvent,
         },
-        fees::FeeSchedule,
-        market::{Exchange, MarketKind, SignatureType},
+        market::MarketKind,
         order::{Intent, Purpose, StrategyId},
     },
 };
@@ -40,28 +42,15 @@ pub const MS: u64 = 1_000_000;
 
 /// Two markets of one match.
 pub fn universe() -> Universe {
-    let address = Address([0x11; 20]);
     let market = |n: u8, kind| MarketSpec {
         condition: ConditionId([n; 32]),
-        slug: format!("lol-aaa-bbb-2026-11-23-{n}"),
+        slug: format!("lol-aw-bf-2026-11-23-{n}"),
         tokens: [TokenId([2 * n; 32]), TokenId([2 * n + 1; 32])],
-        outcomes: ["Aardvarks".into(), "Badgers".into()],
-        exchange: Exchange::V2,
-        tick: TickSize::Cent,
-        min_size: Qty::shares(5),
-        fee: FeeSchedule { rate_ppm: 50_000 },
-        hold_ms: 1_000,
-        clear_on_start: true,
-        game_start: None,
         kind,
-        of_match: None,
+        ..market_support::market()
     };
-    Universe {
-        chain_id: 137,
-        account: Account { owner: address, funder: address, signature_type: SignatureType::Eoa },
-        markets: vec![market(1, MarketKind::Series), market(2, MarketKind::Map(1))],
-        matches: Vec::new(),
-    }
+    let markets = vec![market(1, MarketKind::Series), market(2, MarketKind::Map(1))];
+    market_support::universe(Address([0x11; 20]), markets)
 }
 
 /// Wishes what the test put in, in the market it was put in for, and remembers what it was told.

@@ -1,6 +1,9 @@
 //! Small scripted servers on loopback, for the tests of the tiles.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+#[path = "../market_support/mod.rs"]
+pub mod market_support;
+
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
@@ -8,10 +11,20 @@ use std::{
     time::{Duration, Instant},
 };
 
+use polyloly_fast::types::{Address, Universe};
 use rustls::{
     ServerConfig, ServerConnection, StreamOwned,
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
 };
+
+/// The condition of the one market that the feeds' tests hear of.
+pub const CONDITION: &str = "0x1111111111111111111111111111111111111111111111111111111111111111";
+
+/// That market, with tokens 111 and 222.
+pub fn universe() -> Arc<Universe> {
+    let market = market_support::named(CONDITION, ["111", "222"]);
+    Arc::new(market_support::universe(Address([1; 20]), vec![market]))
+}
 
 /// A connection as the server sees it.
 pub trait Stream: Read + Write + Send {}

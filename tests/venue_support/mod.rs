@@ -1,6 +1,9 @@
 //! A venue with a small scripted market, and a client of the tests' own: plain blocking sockets, every byte in view.
 #![allow(dead_code)]
 
+#[path = "../market_support/mod.rs"]
+mod market_support;
+
 use std::{
     io::{ErrorKind, Read, Write},
     net::TcpStream,
@@ -11,9 +14,8 @@ use k256::ecdsa::SigningKey;
 use polyloly_fast::{
     scenario::{Books, Command, Filled, OrderTag, Scenario, Setup, SimTime, Size, Trader},
     types::{
-        ConditionId, InstrumentIx, MarketSpec, Price, Qty, Side, TickSize, TimeInForce, TokenId, Usdc,
-        fees::FeeSchedule,
-        market::{Exchange, MarketKind, SignatureType},
+        ConditionId, InstrumentIx, MarketSpec, Price, Qty, Side, TimeInForce, TokenId, Usdc,
+        market::{Exchange, SignatureType},
     },
     venue::{
         Begin, Conduct, Venue, VenueHandle, VenueOptions,
@@ -30,10 +32,18 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// How long we listen for something that must not come.
 pub const SILENCE: Duration = Duration::from_millis(250);
 
-/// One market. A trader asks 100 YES at 0.55 (as a buyer of NO) and bids for 100 at 0.45, then does what the test has
-/// scripted.
-struct Script {
+/// One market, and a trader who does what the test has scripted.
+pub struct Script {
+    /// What is still to be done, the last first.
     script: Vec<(SimTime, Command)>,
+}
+
+impl Script {
+    /// In the order of time.
+    pub fn new(mut script: Vec<(SimTime, Command)>) -> Box<Self> {
+        script.reverse();
+        Box::new(Self { script })
+    }
 }
 
 /// A trader's resting order on the first market.
@@ -54,18 +64,9 @@ impl Scenario for Script {
     fn setup(&self) -> Setup {
         let market = MarketSpec {
             condition: ConditionId([0xc1; 32]),
-            slug: "lol-aw-bf-2026-11-23".into(),
             tokens: [TokenId([0x11; 32]), TokenId([0x22; 32])],
-            outcomes: ["Alpha Wolves".into(), "Beta Foxes".into()],
-            exchange: Exchange::V2,
-            tick: TickSize::Cent,
-            min_size: Qty::shares(5),
-            fee: FeeSchedule { rate_ppm: 50_000 },
             hold_ms: 0,
-            clear_on_start: true,
-            game_start: None,
-            kind: MarketKind::Series,
-            of_match: None,
+            ..market_support::market()
         };
         Setup { title: "test".into(), markets: vec![market], matches: Vec::new(), traders: vec![Usdc::dollars(1_000)] }
     }
@@ -83,29 +84,31 @@ impl Scenario for Script {
     fn filled(&mut self, _: SimTime, _: Filled) {}
 }
 
-/// A venue whose two first orders rest.
+/// A venue on loopback with this script.
+pub fn open(tls: bool, script: Vec<(SimTime, Command)>, begin: Begin, conduct: Conduct) -> VenueHandle {
+    let options = VenueOptions {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        tls,
+        speed: 1.0,
+        scenario: Script::new(script),
+        seed: 7,
+        chain_id: 137,
+        accounts: wallets::development(Usdc::dollars(10_000)),
+        on_thread: None,
+        begin,
+    };
+    Venue::start_with(options, conduct).unwrap()
+}
+
+/// A venue whose trader asks 100 YES at 0.55 (as a buyer of NO) and bids for 100 at 0.45; both orders rest.
 pub fn start(conduct: Conduct) -> VenueHandle {
     start_tls(false, conduct)
 }
 
 /// As [`start`], with TLS or without.
 pub fn start_tls(tls: bool, conduct: Conduct) -> VenueHandle {
-    let script = vec![(SimTime(0), rests(2, 0, "0.45", 100)), (SimTime(0), rests(1, 1, "0.45", 100))];
-    let venue = Venue::start_with(
-        VenueOptions {
-            listen: "127.0.0.1:0".parse().unwrap(),
-            tls,
-            speed: 1.0,
-            scenario: Box::new(Script { script }),
-            seed: 7,
-            chain_id: 137,
-            accounts: wallets::development(Usdc::dollars(10_000)),
-            on_thread: None,
-            begin: Begin::AtOnce,
-        },
-        conduct,
-    )
-    .unwrap();
+    let script = vec![(SimTime(0), rests(1, 1, "0.45", 100)), (SimTime(0), rests(2, 0, "0.45", 100))];
+    let venue = open(tls, script, Begin::AtOnce, conduct);
     if !tls {
         let mut c = Client::new(&venue, listed(SignatureType::Eoa));
         let target = format!("/book?token_id={}", token(1));
@@ -134,11 +137,12 @@ pub fn unix_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold("0x".to_owned(), |s, b| s + &format!("{b:02x}"))
 }
 
-fn sign(key: &Word, digest: &Word) -> Vec<u8> {
+/// A wallet's signature of a digest.
+pub fn sign(key: &Word, digest: &Word) -> Vec<u8> {
     let (rs, id) = SigningKey::from_slice(key).unwrap().sign_prehash_recoverable(digest);
     let (rs, flipped) = (rs.normalize_s(), rs.normalize_s() != rs);
     let v = 27 + (id.to_byte() ^ u8::from(flipped));
@@ -236,7 +240,8 @@ impl Client {
         }
     }
 
-    fn answer(&mut self) -> Answer {
+    /// The next answer.
+    pub fn answer(&mut self) -> Answer {
         match self.hear(PATIENCE) {
             Heard::Answer(a) => a,
             other => panic!("no answer: {other:?}"),
@@ -310,6 +315,12 @@ impl Client {
         self.answer()
     }
 
+    /// As [`Self::ask`]: status and body.
+    pub fn private(&mut self, method: &str, target: &str, body: &str) -> (u16, Value) {
+        let a = self.ask(method, target, body);
+        (a.status, a.json())
+    }
+
     pub fn post(&mut self, order: &Value) -> Answer {
         self.ask("POST", "/order", &order.to_string())
     }
@@ -335,11 +346,17 @@ impl Client {
         fields.id(&exchange_domain(Exchange::V2, 137)).to_string()
     }
 
-    /// Places an order that is taken, and says its id and status.
-    pub fn place(&mut self, order: &Value) -> (String, String) {
+    /// Places an order that is taken, and gives the answer's body.
+    pub fn placed(&mut self, order: &Value) -> Value {
         let a = self.post(order);
         assert_eq!(a.status, 200, "{a:?}");
-        let text = |k: &str| a.json()[k].as_str().unwrap().to_owned();
+        a.json()
+    }
+
+    /// Places an order that is taken, and says its id and status.
+    pub fn place(&mut self, order: &Value) -> (String, String) {
+        let placed = self.placed(order);
+        let text = |k: &str| placed[k].as_str().unwrap().to_owned();
         (text("orderID"), text("status"))
     }
 
