@@ -9,6 +9,7 @@ pub mod breaker;
 mod desk;
 mod detail;
 pub mod digest;
+pub mod exposure;
 pub mod gate;
 mod hear;
 pub mod lattice;
