@@ -2,7 +2,10 @@
 //! it. The definition is written out here once more, over every state, on wider integers, without the engine's lattice.
 
 use polyloly_fast::{
-    engine::exposure::{Exposure, Flow, Groups, Open, ROUNDING_MICRO, Told, UNMEASURED},
+    engine::{
+        digest::StateHasher,
+        exposure::{Exposure, Flow, Groups, Open, ROUNDING_MICRO, Told, UNMEASURED},
+    },
     types::{
         Account, Address, ConditionId, InMatch, InstrumentIx, Intent, MarketIx, MarketSpec, MatchIx, MatchSpec, Price,
         Qty, Side, Team, TickSize, TimeInForce, TokenId, Universe, Usdc,
@@ -484,4 +487,284 @@ proptest! {
         opens.iter().for_each(|o| world.exposure.remove(o));
         prop_assert_eq!(world.measured(), nothing);
     }
+}
+
+// ---- Figures by hand.
+
+/// What a trader would trade on a best of three, by the index of the market.
+const MARKETS: [(MarketKind, Team); 8] = [
+    (Series, A),
+    (Map(1), A),
+    (Map(2), A),
+    (Map(3), A),
+    (Handicap(3), B),
+    (Total(5), A),
+    (Handicap(-3), A),
+    (Handicap(-3), B),
+];
+const M: MatchIx = MatchIx(0);
+
+#[test]
+fn a_pair_held_for_97_cents_has_an_exposure_of_minus_three() {
+    for kind in [Series, Map(2), Handicap(-3), Total(5), Other] {
+        let mut e = one_match(3, &[(kind, A)]);
+        e.hold(&bought(0, Outcome::Yes, 55, 100));
+        assert_eq!(e.of_match(M), dollars("55"));
+        e.hold(&bought(0, Outcome::No, 42, 100));
+        assert_eq!(e.of_match(M), dollars("-3"), "{kind:?}");
+        assert_eq!(e.total(), Usdc::ZERO, "what is gained frees nothing elsewhere");
+    }
+}
+
+#[test]
+fn series_at_60_with_map_three_at_45_is_no_pair_at_nil_nil() {
+    let legs = [bought(0, Outcome::Yes, 60, 100), bought(3, Outcome::No, 45, 100)];
+    let mut three = one_match(3, &MARKETS);
+    legs.iter().for_each(|leg| three.hold(leg));
+    // B sweeps: the series pays nothing, the map that was not played a half.
+    assert_eq!(three.of_match(M), dollars("55"));
+    // At one all they are a pair as long as the third map is played; forfeited to B unplayed it pays a half.
+    assert_eq!(three.resolved(MarketIx(1), Payout::Yes), Told::Agrees);
+    assert_eq!(three.resolved(MarketIx(2), Payout::No), Told::Agrees);
+    assert_eq!(three.of_match(M), dollars("55"));
+    assert_eq!(three.resolved(MarketIx(0), Payout::Yes), Told::Agrees);
+    assert_eq!(three.of_match(M), dollars("5"), "the series alone has paid 1 already");
+
+    let mut five = one_match(5, &[(Series, A), (Map(1), A), (Map(2), A), (Map(3), A)]);
+    legs.iter().for_each(|leg| five.hold(leg));
+    assert_eq!(five.of_match(M), dollars("105"), "A can win map 3 and lose: nothing is paid");
+}
+
+#[test]
+fn series_and_maps_net_as_far_as_the_match_allows_and_no_further() {
+    use Outcome::{No, Yes};
+    // What is held, 100 of each: market, outcome, cents. Exposure in dollars, and why.
+    type Held = &'static [(u16, Outcome, i64)];
+    let table: [(Held, &str, &str); 10] = [
+        (&[(0, Yes, 60)], "60", "one leg can lose all of it"),
+        (&[(0, Yes, 60), (0, No, 37)], "-3", "both outcomes"),
+        (&[(0, Yes, 60), (4, Yes, 38)], "-2", "A or B +1.5 wins, or both"),
+        (&[(6, Yes, 40), (7, Yes, 30), (5, Yes, 27)], "-3", "a sweep by either, or three maps"),
+        (&[(0, Yes, 60), (6, No, 45)], "5", "A in two: only the series; 100 is paid"),
+        (&[(0, Yes, 60), (1, No, 45)], "105", "A takes map 1 and loses"),
+        (&[(0, Yes, 60), (1, Yes, 55), (2, Yes, 50)], "165", "B sweeps"),
+        (&[(0, Yes, 60), (1, No, 45), (2, No, 45)], "100", "A leads, map 2 is never played, B is given it: 50"),
+        (&[(5, No, 50), (3, Yes, 30), (3, No, 30)], "10", "map 3 pays one of its outcomes whatever happens"),
+        (&[(1, Yes, 50), (2, Yes, 50), (0, No, 50)], "100", "B leads, map 2 is never played, A is given it: 50"),
+    ];
+    for (held, exposure, why) in table {
+        let mut e = one_match(3, &MARKETS);
+        let mut apart = Usdc::ZERO;
+        for (market, outcome, cents) in held {
+            e.hold(&bought(*market, *outcome, *cents, 100));
+            apart += Usdc(cents * 1_000_000);
+        }
+        assert_eq!(e.of_match(M), dollars(exposure), "{held:?}: {why}");
+        assert!(e.of_match(M) <= apart, "never more than each by itself");
+        assert_eq!(e.total(), dollars(exposure).max(Usdc::ZERO));
+    }
+}
+
+#[test]
+fn a_quote_on_both_sides_is_no_pair_before_both_are_settled() {
+    let mut e = one_match(3, &MARKETS);
+    let (yes, no) = (order(0, Outcome::Yes, Buy, 60, 100), order(0, Outcome::No, Buy, 37, 100));
+    assert_eq!(e.after(&yes).worst, dollars("60"));
+    e.add(&yes);
+    // Never both: if one wins the other is lost, and only what is filled is lost.
+    assert_eq!(e.after(&no).worst, dollars("60"));
+    e.add(&no);
+    assert_eq!(e.of_match(M), dollars("60"));
+    let first = e.filled(&yes, Qty::shares(100), dollars("60"), Usdc::ZERO);
+    assert_eq!(e.of_match(M), dollars("60"), "a fill changes nothing: it may still fail");
+    e.confirmed(&first.flow);
+    assert_eq!(e.of_match(M), dollars("60"));
+    let second = e.filled(&no, Qty::shares(100), dollars("36"), Usdc::ZERO);
+    assert_eq!(e.of_match(M), dollars("60"));
+    e.confirmed(&second.flow);
+    assert_eq!(e.of_match(M), dollars("-4"), "a cent better than its limit");
+}
+
+#[test]
+fn a_fill_that_fails_gives_back_what_its_order_took() {
+    let mut e = one_match(1, &[(Series, A)]);
+    let open = order(0, Outcome::Yes, Buy, 40, 100);
+    e.add(&open);
+    let part = e.filled(&open, Qty::shares(30), dollars("12"), Usdc::ZERO);
+    let rest = open.with(Qty::shares(70));
+    assert_eq!(e.of_match(M), dollars("40"));
+    e.failed(&part.flow);
+    assert_eq!(e.of_match(M), dollars("28"));
+    e.remove(&rest);
+    assert_eq!(e.of_match(M), Usdc::ZERO);
+}
+
+#[test]
+fn a_fill_is_measured_by_its_orders_limit() {
+    let all = Qty::shares(100);
+    // Side, paid or received, fee; how much worse that is than 40 cents without fee, and the exposure then.
+    let table = [
+        (Buy, "40", "0", "0", "40"),
+        (Buy, "39.5", "0", "0", "39.5"),
+        (Buy, "40.00003", "0", "0", "40"),
+        (Buy, "40", "0.00003", "0", "40"),
+        (Buy, "40.000031", "0", "0.000031", "40.000031"),
+        (Buy, "40", "1.2", "1.2", "41.2"),
+        (Sell, "40", "0", "0", "60"),
+        (Sell, "39.99997", "0", "0", "60"),
+        (Sell, "39.999969", "0", "0.000031", "60.000031"),
+        (Sell, "40", "0.5", "0.5", "60.5"),
+    ];
+    for (side, notional, fee, worse_by, exposure) in table {
+        let mut e = one_match(1, &[(Series, A)]);
+        let open = order(0, Outcome::Yes, side, 40, 100);
+        e.add(&open);
+        let filled = e.filled(&open, all, dollars(notional), dollars(fee));
+        assert_eq!((filled.worse_by, filled.beyond), (dollars(worse_by), Qty::ZERO), "{side:?} {notional} {fee}");
+        assert_eq!(e.of_match(M), dollars(exposure), "{side:?} {notional} {fee}");
+        e.failed(&filled.flow);
+        assert_eq!(e.of_match(M), Usdc::ZERO, "removed as it was booked");
+    }
+    // More than was open: it counts, and it is told.
+    let mut e = one_match(1, &[(Series, A)]);
+    let open = order(0, Outcome::Yes, Buy, 40, 100);
+    e.add(&open);
+    assert_eq!(e.filled(&open, Qty::shares(110), dollars("44"), Usdc::ZERO).beyond, Qty::shares(10));
+    assert_eq!(e.of_match(M), dollars("44"));
+}
+
+#[test]
+fn an_order_counts_with_the_worst_fee_of_its_limit() {
+    // Rate in ppm, price in units of 0.0001, post-only; exposure of 100 shares bought.
+    let table = [
+        (50_000, 5_000, false, "51.25"),
+        (50_000, 5_000, true, "50"),
+        (50_000, 5_300, false, "54.25"), // 1.2455 cents a share, up to 1.25
+        (0, 5_000, false, "50"),
+        (999_999, 9_000, false, "99"),
+        (1_000_000, 9_000, false, "115"), // not below 1: the highest fee of any price
+    ];
+    for (rate_ppm, units, post_only, exposure) in table {
+        let mut e = Exposure::new(&universe(&[], vec![market(Series, None, rate_ppm)]), &[]);
+        let intent = intent(token(0, Outcome::Yes), Buy, units, post_only);
+        e.add(&Open::of(&intent, Qty::shares(100), FeeSchedule { rate_ppm }));
+        assert_eq!(e.of_market(MarketIx(0)), dollars(exposure), "{rate_ppm} at {units}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_better_price_never_costs_more(
+        rate_ppm in 0_u32..3_000_000,
+        units in 1_u16..10_000,
+        better in 0_u16..10_000,
+        buy in any::<bool>(),
+        micro in 1_u64..1_000_000_000,
+    ) {
+        let side = if buy { Buy } else { Sell };
+        let fees = FeeSchedule { rate_ppm };
+        let mut e = Exposure::new(&universe(&[], vec![market(Series, None, rate_ppm)]), &[]);
+        let open = Open::of(&intent(token(0, Outcome::Yes), side, units, false), Qty(micro), fees);
+        e.add(&open);
+        let limit = e.total();
+        let units = if buy { units.saturating_sub(better).max(1) } else { units.saturating_add(better).min(9_999) };
+        let price = Price::from_units(units).unwrap();
+        let notional = if buy { Qty(micro).notional_ceil(price) } else { Qty(micro).notional_floor(price) };
+        let filled = e.filled(&open, Qty(micro), notional, fees.taker_fee(Qty(micro), price, Rounding::Up));
+        prop_assert_eq!(filled.worse_by, Usdc::ZERO);
+        prop_assert!(e.total() <= limit);
+    }
+}
+
+#[test]
+fn payouts_that_no_match_can_have_leave_each_market_by_itself() {
+    let mut e = one_match(3, &MARKETS);
+    e.hold(&bought(0, Outcome::Yes, 60, 100));
+    e.hold(&bought(4, Outcome::Yes, 38, 100));
+    e.hold(&bought(5, Outcome::Yes, 10, 100));
+    assert_eq!(e.of_match(M), dollars("8"));
+    assert_eq!(e.resolved(MarketIx(1), Payout::No), Told::Agrees);
+    assert_eq!(e.resolved(MarketIx(2), Payout::No), Told::Agrees);
+    assert!(!e.contradicted(M));
+    // B won two maps, and yet the series pays A.
+    assert_eq!(e.resolved(MarketIx(0), Payout::Yes), Told::Contradicts);
+    assert!(e.contradicted(M));
+    assert_eq!(e.of_match(M), dollars("8"), "40 won; the others can lose 38 and 10");
+    assert_eq!(e.after(&order(5, Outcome::Yes, Buy, 20, 100)).worst, dollars("28"));
+    assert_eq!(e.resolved(MarketIx(0), Payout::Yes), Told::Known);
+    assert_eq!(e.resolved(MarketIx(4), Payout::Yes), Told::Agrees, "nothing is tied any more");
+    assert_eq!(e.of_match(M), dollars("-92"));
+
+    let mut e = one_match(3, &MARKETS);
+    e.hold(&bought(0, Outcome::Yes, 60, 100));
+    assert_eq!(e.resolved(MarketIx(0), Payout::Yes), Told::Agrees);
+    assert_eq!(e.of_match(M), dollars("-40"));
+    assert_eq!(e.resolved(MarketIx(0), Payout::Half), Told::Contradicts);
+    assert_eq!(e.of_match(M), dollars("10"), "the last word counts");
+}
+
+#[test]
+fn what_the_lattice_does_not_know_stands_alone_in_its_match() {
+    // The same map twice: a forfeit may be read differently in each. A map that cannot be played. An unknown kind.
+    for other in [(Map(1), A), (Map(4), A), (Other, A), (Handicap(4), A)] {
+        let mut e = one_match(3, &[(Map(1), A), other]);
+        e.hold(&bought(0, Outcome::Yes, 50, 100));
+        e.hold(&bought(1, Outcome::No, 48, 100));
+        assert_eq!(e.of_match(M), dollars("98"), "{other:?}");
+        assert_eq!(e.of_market(MarketIx(1)), e.of_match(M));
+    }
+    // A match of a length that none has.
+    let mut e = one_match(7, &[(Series, A), (Series, A)]);
+    e.hold(&bought(0, Outcome::Yes, 50, 100));
+    e.hold(&bought(1, Outcome::No, 48, 100));
+    assert_eq!(e.of_match(M), dollars("98"));
+}
+
+#[test]
+fn what_is_too_large_to_measure_is_more_than_any_limit() {
+    let mut e = one_match(3, &MARKETS);
+    e.add(&order(0, Outcome::Yes, Buy, 50, 100));
+    for qty in [Qty(u64::MAX), Qty(i64::MAX as u64), Qty::shares(20_000_000)] {
+        let huge = order(0, Outcome::Yes, Buy, 50, 1).with(qty);
+        let after = e.after(&huge);
+        assert_eq!((after.worst, after.total, after.rise), (UNMEASURED, UNMEASURED, UNMEASURED));
+        assert_eq!(e.of_match(M), dollars("50"), "asking is harmless");
+    }
+    // Many that are fine by themselves.
+    for _ in 0..3 {
+        e.add(&order(1, Outcome::Yes, Buy, 50, 4_000_000));
+    }
+    assert_eq!(e.of_match(M), dollars("6000050"));
+    e.add(&order(1, Outcome::Yes, Buy, 50, 4_000_000));
+    assert_eq!((e.of_match(M), e.total()), (UNMEASURED, UNMEASURED));
+    e.remove(&order(1, Outcome::Yes, Buy, 50, 4_000_000));
+    assert_eq!(e.after(&order(0, Outcome::Yes, Sell, 50, 1)).worst, UNMEASURED, "nothing is taken back");
+}
+
+#[test]
+fn every_change_is_in_the_state_hash() {
+    let hash = |e: &Exposure| {
+        let mut h = StateHasher::default();
+        e.digest(&mut h);
+        h.finish()
+    };
+    let mut e = one_match(3, &MARKETS);
+    let mut seen = vec![hash(&e)];
+    let open = order(0, Outcome::Yes, Buy, 60, 100);
+    e.add(&open);
+    seen.push(hash(&e));
+    let filled = e.filled(&open, Qty::shares(100), dollars("59"), Usdc::ZERO);
+    seen.push(hash(&e));
+    e.confirmed(&filled.flow);
+    seen.push(hash(&e));
+    for (market, payout) in [(1, Payout::No), (2, Payout::No), (0, Payout::Yes)] {
+        e.resolved(MarketIx(market), payout);
+        seen.push(hash(&e));
+    }
+    e.add(&open.with(Qty(u64::MAX)));
+    seen.push(hash(&e));
+    let count = seen.len();
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen.len(), count);
 }
