@@ -467,6 +467,21 @@ proptest! {
     }
 
     #[test]
+    fn a_pair_has_gained_what_it_cost_less_than_one(
+        best_of in prop::sample::select(vec![1_u8, 3, 5]),
+        kind in prop::sample::select(vec![Series, Map(1), Map(2), Handicap(-1), Handicap(3), Total(5), Other]),
+        first in prop::sample::select(vec![A, B]),
+        cents in 1_i64..99,
+        pair in 2_i64..150,
+        shares in 1_i64..100_000,
+    ) {
+        let mut e = one_match(best_of, &[(Series, B), (kind, first), (Map(1), A)]);
+        e.hold(&bought(1, Outcome::Yes, cents, shares));
+        e.hold(&bought(1, Outcome::No, pair - cents, shares));
+        prop_assert_eq!(e.of_match(MatchIx(0)), Usdc((pair - 100) * shares * 10_000));
+    }
+
+    #[test]
     fn what_is_added_and_removed_in_any_order_leaves_nothing(
         steps in prop::collection::vec((any::<u16>(), any::<u16>(), any::<u16>()), 1..12),
         turn in any::<prop::sample::Index>(),

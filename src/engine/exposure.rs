@@ -24,7 +24,7 @@ use self::open::{ByPayoff, Fine, at, usdc};
 use super::{
     MARKETS_MAX,
     digest::StateHasher,
-    lattice::{Lattice, STATES_MAX},
+    lattice::{Lattice, STATES_MAX, State},
 };
 use crate::types::{
     MarketIx, MatchIx, Qty, Universe, Usdc,
@@ -344,20 +344,13 @@ impl Exposure {
         let joint = &mut self.joints[ix];
         let mut names = [0_u128; CASES_MAX];
         let mut cases = 0;
-        let states = joint.lattice.as_ref().filter(|_| !joint.contradicted).into_iter().flat_map(|lattice| {
-            lattice.states().iter().flat_map(move |state| [false, true].map(|second| (lattice, *state, second)))
-        });
-        for (lattice, state, second) in states {
-            let pays = |m: &Market| lattice.payoff(state, m.kind, m.first).map_or(1, |pays| pays.read(second));
-            let tied = || joint.markets.iter().enumerate().map(|(n, m)| (n, usize::from(*m)));
-            let tied = || tied().filter(|(_, m)| self.markets[*m].tied);
-            if tied().any(|(_, m)| self.markets[m].payout.is_some_and(|p| pays(&self.markets[m]) as usize != at(p))) {
-                continue;
-            }
-            let name = tied().fold(0, |name, (n, m)| name | u128::from(pays(&self.markets[m])) << (2 * n));
-            if !names[..cases].contains(&name) {
-                names[cases] = name;
-                cases += 1;
+        if let Some(lattice) = joint.lattice.as_ref().filter(|_| !joint.contradicted) {
+            for (state, second) in lattice.states().iter().flat_map(|state| [(state, false), (state, true)]) {
+                let name = name_of(lattice, *state, second, &joint.markets, &self.markets);
+                if let Some(name) = name.filter(|name| !names[..cases].contains(name)) {
+                    names[cases] = name;
+                    cases += 1;
+                }
             }
         }
         joint.contradicted |= cases == 0 && joint.lattice.is_some();
@@ -382,6 +375,20 @@ impl Exposure {
         }
         joint.least = joint.sums[..joint.cases].iter().copied().min().unwrap_or(0);
     }
+}
+
+/// The name of a case: what each tied market of a match pays in it, two bits each. `None` if one of them has paid
+/// something else.
+fn name_of(lattice: &Lattice, state: State, second: bool, of: &[u16], markets: &[Market]) -> Option<u128> {
+    let mut name = 0;
+    for (n, market) in of.iter().map(|m| &markets[usize::from(*m)]).enumerate().filter(|(_, market)| market.tied) {
+        let pays = lattice.payoff(state, market.kind, market.first)?.read(second);
+        if market.payout.is_some_and(|payout| at(payout) != usize::from(pays)) {
+            return None;
+        }
+        name |= u128::from(pays) << (2 * n);
+    }
+    Some(name)
 }
 
 /// The least sum when one market's account changes by so much.
