@@ -11,6 +11,8 @@ mod decide;
 mod encode;
 #[path = "../benches/parse.rs"]
 mod parse;
+#[path = "../benches/risk.rs"]
+mod risk;
 #[path = "../benches/sign.rs"]
 mod sign;
 #[path = "../benches/wire_to_wire.rs"]
@@ -26,5 +28,5 @@ macro_rules! smoke {
 }
 
 mod smoke {
-    smoke!(parse, book, decide, sign, encode, wire_to_wire);
+    smoke!(parse, book, decide, risk, sign, encode, wire_to_wire);
 }

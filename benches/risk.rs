@@ -1,0 +1,178 @@
+//! Step 5 of 9, timed: what one more order would do to the worst loss of its match, and an order added and removed.
+//!
+//! `--callgrind` runs [`CHECKS`] checks for each length of match and nothing else, to be counted:
+//! `valgrind --tool=callgrind --toggle-collect='*counted_check*' <the bench's binary> --callgrind`.
+
+pub mod common;
+
+use std::hint::black_box;
+
+use common::{
+    Bench, Row,
+    traffic::{Rng, universe},
+};
+use polyloly_fast::{
+    engine::{
+        exposure::{After, Exposure, Flow, Open},
+        lattice::Lattice,
+    },
+    types::{
+        InMatch, Intent, MarketIx, MatchIx, MatchSpec, Price, Qty, Side, Team, TimeInForce, Universe, Usdc,
+        fees::FeeSchedule,
+        ids::Outcome,
+        market::MarketKind,
+        order::{Purpose, StrategyId},
+    },
+};
+
+/// Orders open while one more is checked.
+const OPEN: usize = 8;
+/// What `--callgrind` runs, for each length of match.
+const CHECKS: usize = 1_000;
+
+fn main() {
+    if std::env::args().any(|arg| arg == "--callgrind") {
+        for best_of in [1, 3, 5] {
+            let setting = Setting::new(best_of);
+            (0..CHECKS).for_each(|n| drop(black_box(counted_check(&setting, n))));
+        }
+        return;
+    }
+    step(&mut Bench::full());
+}
+
+#[inline(never)]
+fn counted_check(setting: &Setting, n: usize) -> After {
+    setting.exposure.after(&setting.next[n % setting.next.len()])
+}
+
+/// Every market that a match of this length can have.
+fn kinds(best_of: u8) -> Vec<MarketKind> {
+    let lattice = Lattice::new(best_of).expect("1, 3 or 5");
+    let maps = (1..=best_of).map(MarketKind::Map);
+    let handicaps = [-5, -3, 3, 5].map(MarketKind::Handicap).into_iter();
+    let totals = [5, 7, 9].map(MarketKind::Total).into_iter();
+    let all = [MarketKind::Series].into_iter().chain(maps).chain(handicaps).chain(totals);
+    all.filter(|kind| lattice.fits(*kind)).collect()
+}
+
+/// One match in the middle of trading.
+struct Setting {
+    exposure: Exposure,
+    lattice: Lattice,
+    universe: Universe,
+    held: Vec<(Intent, Qty)>,
+    open: Vec<(Intent, Qty)>,
+    next: Vec<Open>,
+    /// The intents of `next`.
+    wanted: Vec<(Intent, Qty)>,
+}
+
+impl Setting {
+    fn new(best_of: u8) -> Self {
+        let kinds = kinds(best_of);
+        let mut universe = universe(kinds.len());
+        universe.matches.push(MatchSpec {
+            slug: "lol-aaa-bbb-2026-11-23".into(),
+            best_of,
+            teams: ["Aardvarks".into(), "Badgers".into()],
+            tournament: String::new(),
+        });
+        for (n, (market, kind)) in universe.markets.iter_mut().zip(&kinds).enumerate() {
+            market.kind = *kind;
+            let first = if n % 3 == 0 { Team::Second } else { Team::First };
+            market.of_match = Some(InMatch { index: MatchIx(0), first });
+        }
+        let mut exposure = Exposure::new(&universe, &[[Some(0), Some(1), Some(2), None]]);
+        let mut rng = Rng(5);
+        let mut some = |n: usize| -> Vec<(Intent, Qty)> { (0..n).map(|_| order(&mut rng, kinds.len())).collect() };
+        let (held, open, wanted) = (some(6), some(OPEN), some(64));
+        for (intent, qty) in &held {
+            exposure.hold(&Flow::new(intent.instrument, intent.side, *qty, qty.notional_ceil(intent.price)));
+        }
+        let fees = universe.markets[0].fee;
+        open.iter().for_each(|(intent, qty)| exposure.add(&Open::of(intent, *qty, fees)));
+        let next = wanted.iter().map(|(intent, qty)| Open::of(intent, *qty, fees)).collect();
+        let lattice = Lattice::new(best_of).expect("1, 3 or 5");
+        Self { exposure, lattice, universe, held, open, next, wanted }
+    }
+
+    /// The plain way: every state, and in each every order and holding.
+    fn walk(&self, wanted: &(Intent, Qty)) -> Usdc {
+        let mut worst = i64::MAX;
+        for state in self.lattice.states() {
+            for second in [false, true] {
+                let gain = |(intent, qty): &(Intent, Qty), fees: Option<FeeSchedule>| {
+                    let spec = self.universe.market(intent.instrument.market());
+                    let first = spec.of_match.map_or(Team::First, |place| place.first);
+                    let pays = self.lattice.payoff(*state, spec.kind, first).map_or(1, |pays| pays.read(second));
+                    let pays = if intent.instrument.outcome() == Outcome::Yes { pays } else { 2 - pays };
+                    let each = i64::from(pays) * 5_000 - i64::from(intent.price.units());
+                    let p = u64::from(intent.price.units());
+                    let rate = fees.filter(|_| !intent.post_only).map_or(0, |fees| u64::from(fees.rate_ppm));
+                    let fee = (rate * p * (10_000 - p)).div_ceil(10_000_000_000) as i64;
+                    let each = if intent.side == Side::Buy { each } else { -each };
+                    qty.micro() as i64 * (each - fee)
+                };
+                let open = self.open.iter().chain([wanted]).map(|o| gain(o, Some(self.universe.markets[0].fee)).min(0));
+                let held = self.held.iter().map(|h| gain(h, None));
+                worst = worst.min(open.chain(held).sum());
+            }
+        }
+        Usdc(-worst.div_euclid(10_000))
+    }
+}
+
+/// A bid or an offer around the middle, in any market.
+fn order(rng: &mut Rng, markets: usize) -> (Intent, Qty) {
+    let outcome = if rng.below(2) == 0 { Outcome::Yes } else { Outcome::No };
+    let intent = Intent {
+        instrument: MarketIx(rng.below(markets as u64) as u16).instrument(outcome),
+        side: if rng.below(4) == 0 { Side::Sell } else { Side::Buy },
+        price: Price::from_units(100 * (20 + rng.below(60) as u16)).expect("below 1"),
+        qty: Qty::shares(100),
+        tif: TimeInForce::Gtc,
+        post_only: rng.below(4) > 0,
+        strategy: StrategyId::Pair,
+        purpose: Purpose::Quote,
+        epoch: 1,
+    };
+    (intent, Qty::shares(5 + rng.below(200)))
+}
+
+/// Every table of this step.
+pub fn step(bench: &mut Bench) {
+    let names = [
+        (1, "one order checked, best of one", "one order added and removed, best of one"),
+        (3, "one order checked, best of three", "one order added and removed, best of three"),
+        (5, "one order checked, best of five", "one order added and removed, best of five"),
+    ];
+    for (best_of, checked, moved) in names {
+        let mut setting = Setting::new(best_of);
+        for (open, wanted) in setting.next.iter().zip(&setting.wanted) {
+            assert_eq!(setting.exposure.after(open).worst, setting.walk(wanted), "best of {best_of}");
+        }
+        let (mut n, mut plain) = (0, 0);
+        let ours = || {
+            n = (n + 1) % setting.next.len();
+            setting.exposure.after(&setting.next[n])
+        };
+        let walked = || {
+            plain = (plain + 1) % setting.wanted.len();
+            setting.walk(&setting.wanted[plain])
+        };
+        let rows = vec![Row::new("polyloly-fast", 256, ours), Row::new("every state, every order", 4, walked)];
+        bench.table("risk", checked, rows);
+
+        let before = setting.exposure.of_match(MatchIx(0));
+        let (exposure, next) = (&mut setting.exposure, &setting.next);
+        let mut n = 0;
+        let there_and_back = || {
+            n = (n + 1) % next.len();
+            exposure.add(&next[n]);
+            exposure.remove(&next[n]);
+        };
+        bench.table("risk", moved, vec![Row::new("polyloly-fast", 256, there_and_back)]);
+        assert_eq!(setting.exposure.of_match(MatchIx(0)), before, "what was added is removed");
+    }
+}
