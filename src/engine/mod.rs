@@ -21,6 +21,7 @@ pub mod refusal;
 pub mod report;
 pub mod risk;
 pub mod sign;
+pub mod sizing;
 pub mod strategy;
 pub mod trading;
 
