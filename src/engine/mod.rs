@@ -24,6 +24,7 @@ pub mod sign;
 pub mod sizing;
 pub mod strategy;
 pub mod trading;
+pub mod volatility;
 
 pub use action::Action;
 pub use params::{BadParam, BadParams};
