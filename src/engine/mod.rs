@@ -23,6 +23,7 @@ pub mod report;
 pub mod risk;
 pub mod sign;
 pub mod sizing;
+pub mod slippage;
 pub mod strategy;
 pub mod trading;
 pub mod volatility;
