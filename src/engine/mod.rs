@@ -19,6 +19,7 @@ mod params;
 pub mod position;
 mod reconcile;
 pub mod refusal;
+pub mod repeat;
 pub mod report;
 pub mod risk;
 pub mod sign;
