@@ -9,6 +9,7 @@ pub mod breaker;
 mod desk;
 mod detail;
 pub mod digest;
+pub mod fat_finger;
 pub mod gate;
 mod hear;
 pub mod hours;
