@@ -22,6 +22,7 @@ mod reconcile;
 pub mod refusal;
 pub mod repeat;
 pub mod report;
+pub mod restricted;
 pub mod risk;
 pub mod sign;
 pub mod sizing;
