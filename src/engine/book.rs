@@ -132,6 +132,18 @@ pub struct Level {
     pub qty: Qty,
 }
 
+impl Level {
+    /// Cash before fees for taking all of it from `side`: what a buyer pays, rounded up; what a seller gets, rounded
+    /// down.
+    #[inline]
+    pub const fn cash(self, side: BookSide) -> Usdc {
+        match side {
+            BookSide::Ask => self.qty.notional_ceil(self.price),
+            BookSide::Bid => self.qty.notional_floor(self.price),
+        }
+    }
+}
+
 /// What taking some size would cost or bring, walking the book.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Taken {
@@ -322,12 +334,9 @@ impl Book {
         let mut left = qty;
         let mut cash = Usdc::ZERO;
         for level in self.levels(side) {
-            let part = left.min(level.qty);
-            cash += match side {
-                BookSide::Ask => part.notional_ceil(level.price),
-                BookSide::Bid => part.notional_floor(level.price),
-            };
-            left -= part;
+            let part = Level { price: level.price, qty: left.min(level.qty) };
+            cash += part.cash(side);
+            left -= part.qty;
             if left.is_zero() {
                 return Some(Taken { cash, worst: level.price });
             }
