@@ -208,9 +208,9 @@ pub fn prometheus(view: &View<'_>) -> String {
         p.family("orders_unresolved", "gauge", "Orders whose fate is unknown now.");
         p.line("orders_unresolved", &[], status.brief.orders.unresolved);
         for (name, help, value) in [
-            ("pnl_realized_usdc", "Booked by sales, merges and payouts.", status.brief.pnl.realized),
-            ("pnl_unrealized_usdc", "Of positions still open, at the mark.", status.brief.pnl.unrealized),
-            ("daily_pnl_usdc", "Equity change of this run.", status.brief.pnl.equity_change),
+            ("pnl_realized_usdc", "Booked by sales, merges and payouts, before fees.", status.brief.pnl.realized),
+            ("pnl_unrealized_usdc", "Of positions still open, sold into the book.", status.brief.pnl.unrealized),
+            ("daily_pnl_usdc", "Equity change of this UTC day.", status.brief.pnl.day_change),
             ("fees_usdc", "Fees paid as taker.", status.brief.pnl.fees),
         ] {
             p.family(name, "gauge", help);

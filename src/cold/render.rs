@@ -161,7 +161,11 @@ impl Page {
         self.line(&format!("\n equity   {equity} pUSD   {verdict}"));
         let [spread, inventory, fees, rounding] = [p.spread, p.inventory, -p.fees, p.rounding]
             .map(|v| if v == Usdc::ZERO { "0".into() } else { money(v, 6) });
-        self.line(&format!("          = spread {spread}  inventory {inventory}  fees {fees}  rounding {rounding}"));
+        let income = p.rebates + p.rewards;
+        let income = if income == Usdc::ZERO { String::new() } else { format!("  rebates {}", money(income, 6)) };
+        let line =
+            format!("          = spread {spread}  inventory {inventory}  fees {fees}{income}  rounding {rounding}");
+        self.line(&line);
     }
 
     fn orders(&mut self, s: &Summary) {

@@ -1,5 +1,7 @@
 //! What a run was: the JSON of `--summary`, exact to the micro-dollar.
 
+mod pnl;
+
 use std::{collections::BTreeMap, fmt::Display, path::PathBuf, time::Duration};
 
 use serde::Serialize;
@@ -7,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     dead_letters,
-    flow::{EVENT_KINDS, Flow, STRATEGIES},
+    flow::{EVENT_KINDS, Flow},
     metrics::Quantiles,
     tile::Outcome,
 };
@@ -115,19 +117,10 @@ impl Summary {
         let events: Map<String, Value> =
             EVENT_KINDS.iter().zip(self.flow.events).map(|(kind, n)| ((*kind).to_owned(), n.into())).collect();
         let latency: Map<String, Value> = self.latency.iter().map(|(k, q)| ((*k).to_owned(), json!(q))).collect();
-        let by_market: Map<String, Value> = r.markets.iter().map(|m| (m.slug.clone(), text(m.pnl))).collect();
         let rejections: Map<String, Value> = r.rejections.iter().map(|(k, n)| ((*k).to_owned(), (*n).into())).collect();
         let mut orders = json!(r.orders);
         orders["rejected_by"] =
             r.rejected_by.iter().map(|(k, n)| ((*k).to_owned(), (*n).into())).collect::<Map<_, Value>>().into();
-        let placed = |n: usize| self.flow.placed[0][n] + self.flow.placed[1][n];
-        let filled = |n: usize| self.flow.filled[0][n] + self.flow.filled[1][n];
-        let by_strategy: Map<String, Value> = STRATEGIES
-            .iter()
-            .enumerate()
-            .filter(|(n, _)| placed(*n) + filled(*n) > 0)
-            .map(|(n, s)| (s.as_str().to_owned(), json!({ "orders": placed(n), "fills": filled(n) })))
-            .collect();
         let counted = |names: &mut dyn Iterator<Item = (&'static str, u64)>| -> Map<String, Value> {
             names.filter(|(_, n)| *n > 0).map(|(name, n)| (name.to_owned(), n.into())).collect()
         };
@@ -149,18 +142,7 @@ impl Summary {
                 "count": r.fills.count, "failed": r.fills.failed, "taker": r.fills.taker,
                 "notional_usdc": text(r.fills.notional),
             },
-            "pnl": {
-                "realized_usdc": text(r.pnl.realized), "unrealized_usdc": text(r.pnl.unrealized),
-                "fees_usdc": text(r.pnl.fees), "rebates_usdc": text(Usdc::ZERO),
-                "rounding_usdc": text(r.pnl.rounding), "locked_usdc": text(r.pnl.locked),
-                "equity_change_usdc": text(r.pnl.equity_change),
-                "venue_equity_change_usdc": f.venue_equity_change.map(text),
-                "by_market": by_market, "by_strategy": by_strategy,
-                "by_cause": {
-                    "spread": text(r.pnl.spread), "inventory": text(r.pnl.inventory), "fees": text(-r.pnl.fees),
-                    "rounding": text(r.pnl.rounding),
-                },
-            },
+            "pnl": self.pnl(),
             "positions": r.markets.iter().map(position).collect::<Vec<_>>(),
             "latency": latency,
             "edge_windows": {},
@@ -186,7 +168,8 @@ fn position(m: &Market) -> Value {
         "bought": [text(m.bought[0]), text(m.bought[1])], "sold": [text(m.sold[0]), text(m.sold[1])],
         "fills": m.fills, "pairs": text(m.pairs), "merged": text(m.merged), "unpaired": text(m.unpaired),
         "pair_pnl_usdc": text(m.pair_pnl), "unpaired_pnl_usdc": text(m.unpaired_pnl),
-        "fees_usdc": text(m.fees), "pnl_usdc": text(m.pnl),
+        "fees_usdc": text(m.fees), "rounding_usdc": text(m.rounding), "pnl_usdc": text(m.pnl),
+        "by_strategy": m.by_strategy.iter().map(|s| (s.name.to_owned(), pnl::strategy(s))).collect::<Map<_, Value>>(),
     })
 }
 

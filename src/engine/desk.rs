@@ -271,7 +271,7 @@ impl Desk {
     pub(super) fn tick(&mut self, out: &mut Actions) {
         self.orders.forget_old(self.now);
         self.risk.tick(self.now);
-        self.risk.watch_loss(self.ledger.equity_change());
+        self.risk.watch_loss(-self.ledger.day_loss());
         self.watch_connections(out);
         for m in self.universe.indices() {
             self.watch_game_start(m);

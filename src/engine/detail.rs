@@ -3,6 +3,7 @@
 use super::{
     Engine, Report,
     desk::Desk,
+    position::{self, StrategyView},
     report::{self, Detail, Holding, OpenOrder},
     risk,
     strategy::Strategy,
@@ -11,6 +12,7 @@ use crate::types::{
     MarketIx, Usdc,
     event::{KillReason, Payout, RejectReason},
     ids::Outcome,
+    order::StrategyId,
 };
 
 impl<S: Strategy> Engine<S> {
@@ -59,7 +61,7 @@ impl Desk {
                 ..self.counts
             },
             fills: self.ledger.fills(),
-            pnl: self.ledger.pnl(),
+            pnl: report::Pnl { unrealized: self.liquidation() - self.ledger.cost(), ..self.ledger.pnl() },
             books: report::Books {
                 messages: self.messages,
                 resyncs: self.resyncs,
@@ -81,6 +83,17 @@ impl Desk {
         }
     }
 
+    /// What everything held would bring now. A market that is halted or over may have no book to sell into.
+    fn liquidation(&self) -> Usdc {
+        let of = |m: MarketIx| {
+            let both = [Outcome::Yes, Outcome::No].map(|o| m.instrument(o));
+            let books = both.map(|i| &self.instruments[i.ix()].book);
+            let [yes, no] = both.map(|i| self.ledger.qty(i));
+            position::liquidation(yes, no, books, self.universe.market(m).fee).total()
+        };
+        self.universe.indices().map(of).sum()
+    }
+
     /// The worst loss that is possible now: the sum over the markets, and the worst of them.
     fn exposures(&self) -> [Usdc; 2] {
         let of =
@@ -97,6 +110,10 @@ impl Desk {
             orders,
             fills,
             pnl,
+            account_line: self.ledger.account_line(),
+            strategies: self.ledger.strategies().iter().map(strategy).collect(),
+            days: self.ledger.by_day().into_iter().collect(),
+            markouts: self.ledger.markouts(),
             markets: self.universe.indices().map(|m| self.report_market(m)).collect(),
             books,
             reconciliation,
@@ -123,14 +140,32 @@ impl Desk {
             merged: a.merged,
             unpaired: a.unpaired,
             pair_pnl: a.pair_pnl,
-            unpaired_pnl: a.pnl - a.pair_pnl + a.fees,
+            unpaired_pnl: a.pnl - a.rounding - a.pair_pnl + a.fees,
             fees: a.fees,
+            rounding: a.rounding,
             pnl: a.pnl,
+            by_strategy: self
+                .ledger
+                .by_strategy(m)
+                .iter()
+                .filter(|s| StrategyView { strategy: None, ..**s } != StrategyView::default())
+                .map(strategy)
+                .collect(),
             payout: a.payout.map(|p| match p {
                 Payout::Yes => "yes",
                 Payout::No => "no",
                 Payout::Half => "half",
             }),
         }
+    }
+}
+
+fn strategy(view: &StrategyView) -> report::Strategy {
+    report::Strategy {
+        name: view.strategy.map_or("recovered", StrategyId::as_str),
+        realized: view.realized,
+        unrealized_mid: view.unrealized,
+        fees: view.fees,
+        pnl: view.pnl(),
     }
 }

@@ -7,7 +7,7 @@ use super::{
     gate::{Closed, MarketClosed},
     life::Input,
     orders::{Order, Overfill},
-    position::{Booked, Fill},
+    position::{Booked, Fill, NewTrade},
     risk::Watched,
 };
 use crate::types::{
@@ -202,12 +202,14 @@ impl Desk {
                     self.reconciliation.stranger_s_trade(self.now);
                     return None;
                 }
-                let now = self.now;
-                let booked = self.ledger.trade(key, instrument, side, qty, notional, taker_curve, fee, status, now);
+                let strategy = self.orders.get(&order).map(|o| o.intent.strategy);
+                let told =
+                    NewTrade { instrument, side, qty, notional, curve: taker_curve, fees: fee, status, strategy };
+                let booked = self.ledger.trade(key, &told, self.now);
                 self.touched.add(m);
                 // One that failed before we heard of it used up the order's size all the same.
                 if matches!(booked, Booked::New | Booked::NeverWas)
-                    && self.orders.fill(&order, qty, now) == Err(Overfill)
+                    && self.orders.fill(&order, qty, self.now) == Err(Overfill)
                 {
                     self.mismatch(m);
                 }

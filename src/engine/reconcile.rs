@@ -10,7 +10,9 @@
 //! - an order that we do not know, or that should be gone and is listed, is cancelled;
 //! - other shares than ours: the venue's count is taken over, the difference is `rounding`'s, and the market stays
 //!   halted until a reading agrees;
-//! - other collateral than ours: the kill switch, because nobody knows where the money went.
+//! - more collateral than ours, by little, while nothing else differs: the venue paid a rebate or a reward, of which no
+//!   stream tells. It is booked as `rebates`, never as rounding;
+//! - other collateral than ours otherwise: the kill switch, because nobody knows where the money went, or whose it is.
 //!
 //! A reading that is not whole is none: it never looks like an empty account.
 
@@ -20,6 +22,7 @@ use super::{
     digest::StateHasher,
     gate::{Closed, MarketClosed},
     life::Input,
+    position::Income,
 };
 use crate::types::{
     InstrumentIx, MarketIx, Nanos, OrderHash, Qty, Stamp, Usdc,
@@ -34,6 +37,10 @@ const AGAIN_NS: u64 = 1_500_000_000;
 const TRADES_MARGIN_NS: u64 = 60_000_000_000;
 /// An order that changed so shortly before a reading may be listed or not.
 const SETTLING_NS: u64 = 1_000_000_000;
+
+/// More than this part of our equity is no rebate: somebody moved money, and a loss limit that counts it as a gain
+/// guards nothing.
+const INCOME_PART: i64 = 100;
 
 /// What a reading said of one token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -322,6 +329,9 @@ impl Desk {
         let Some(cash) = self.reconciliation.cash.filter(|_| quiet) else { return };
         if self.explains(cash) {
             self.reconciliation.suspect_cash = None;
+        } else if self.reconciliation.suspect_cash == Some(cash) && self.may_be_income(cash) {
+            self.reconciliation.suspect_cash = None;
+            self.ledger.book_income(Income::Rebate, cash - self.ledger.cash());
         } else if self.reconciliation.suspect_cash == Some(cash) {
             self.kill(KillReason::Accounts, out);
         } else {
@@ -329,5 +339,13 @@ impl Desk {
             self.reconciliation.mismatches += 1;
             self.reconciliation.due = self.now.plus(AGAIN_NS);
         }
+    }
+
+    /// True if more collateral than ours can be what the venue paid: every market's shares are as we count them, and it
+    /// is no more than a small part of what we own.
+    fn may_be_income(&self, cash: Usdc) -> bool {
+        let more = cash - self.ledger.cash();
+        let shares_agree = self.universe.indices().all(|m| !self.risk.market(m).has(MarketClosed::Mismatch));
+        shares_agree && more > Usdc::ZERO && more.0 <= self.ledger.equity().0 / INCOME_PART
     }
 }

@@ -2,7 +2,11 @@
 
 use serde::Serialize;
 
-use super::{MARKETS_MAX, trading::TradingState};
+use super::{
+    MARKETS_MAX,
+    position::{Day, Markout},
+    trading::TradingState,
+};
 use crate::types::{InstrumentIx, OrderHash, Price, Qty, Side, Usdc, order::OrderState};
 
 /// Counts and sums of one run. Money and sizes are exact integers; whoever prints them writes decimals.
@@ -16,6 +20,15 @@ pub struct Report {
     pub fills: Fills,
     /// Profit and loss by account.
     pub pnl: Pnl,
+    /// Profit of no market: collateral that the venue counts otherwise, rebates and rewards. With the markets' it is
+    /// the whole change of equity.
+    pub account_line: Usdc,
+    /// By strategy, `recovered` last. With `rounding`, rebates and rewards they are the whole change of equity.
+    pub strategies: Vec<Strategy>,
+    /// By UTC day, oldest first. Together they are the whole change of equity.
+    pub days: Vec<Day>,
+    /// Where the mid went after each fill: as maker, as taker.
+    pub markouts: [[Markout; 4]; 2],
     /// One entry per market, in the universe's order.
     pub markets: Vec<Market>,
     /// Books.
@@ -156,17 +169,28 @@ pub struct Fills {
     pub taker: u64,
 }
 
-/// Profit and loss, told apart by cause. `equity_change` is the sum of `spread`, `inventory`, −`fees` and `rounding`.
+/// Profit and loss. `equity_change` is the sum of `spread`, `inventory`, −`fees`, `rebates`, `rewards` and `rounding`;
+/// and of `realized`, `unrealized_mid`, −`fees`, `rebates`, `rewards` and `rounding`.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Pnl {
     /// Cash now minus cash at start, plus open positions at the mark.
     pub equity_change: Usdc,
-    /// Booked by sales, merges and payouts (FIFO).
+    /// The same since this UTC day began.
+    pub day_change: Usdc,
+    /// Booked by sales, merges and payouts (FIFO), before fees.
     pub realized: Usdc,
-    /// Of positions still open, at the mark.
+    /// The same one by one: by sales, by merges, by payouts.
+    pub realized_by: [Usdc; 3],
+    /// Of positions still open: what they would bring now, sold into the book with the taker fee, minus their cost.
     pub unrealized: Usdc,
+    /// The same at the mark.
+    pub unrealized_mid: Usdc,
     /// Paid as taker.
     pub fees: Usdc,
+    /// Paid by the venue: maker rebates.
+    pub rebates: Usdc,
+    /// Paid by the venue: rewards.
+    pub rewards: Usdc,
     /// Venue's integer amounts against ours.
     pub rounding: Usdc,
     /// Earned against the mid at the time of each fill.
@@ -175,6 +199,21 @@ pub struct Pnl {
     pub inventory: Usdc,
     /// Locked in completed pairs: pairs × 1 minus their cost.
     pub locked: Usdc,
+}
+
+/// One strategy's part.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Strategy {
+    /// Its name; `recovered` for shares of earlier runs.
+    pub name: &'static str,
+    /// Booked by sales, by merges and by payouts of what it bought, before fees.
+    pub realized: [Usdc; 3],
+    /// Of what it holds, at the mark.
+    pub unrealized_mid: Usdc,
+    /// Paid as taker.
+    pub fees: Usdc,
+    /// All of it.
+    pub pnl: Usdc,
 }
 
 /// One market.
@@ -204,8 +243,12 @@ pub struct Market {
     pub unpaired_pnl: Usdc,
     /// Fees paid.
     pub fees: Usdc,
+    /// Shares that the venue counted otherwise.
+    pub rounding: Usdc,
     /// Whole profit of this market.
     pub pnl: Usdc,
+    /// By strategy, those that have a part. Together with `rounding` they are `pnl`.
+    pub by_strategy: Vec<Strategy>,
     /// What it paid, once known: `yes`, `no`, `half`.
     pub payout: Option<&'static str>,
 }

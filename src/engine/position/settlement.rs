@@ -1,6 +1,6 @@
 //! What is not final: trades under way, how they end, and where the venue's count may differ from ours meanwhile.
 
-use super::{Fill, Ledger, Lot, value};
+use super::{Fill, Known, Ledger, RECOVERED, holding::NO_FILL, value};
 use crate::types::{MarketIx, Nanos, OrderHash, Qty, Side, TradeKey, Usdc, event::TradeStatus, ids::InstrumentIx};
 
 /// Final outcomes of trades that the pattern of failures is looked for in.
@@ -23,28 +23,15 @@ pub(super) enum Ending {
 }
 
 impl Ledger {
-    /// Shares that an earlier run left, those of trades under way included. Their cost is their first mark: what they
-    /// gained or lost before is not this run's.
-    pub fn recover_shares(&mut self, i: InstrumentIx, qty: Qty) {
-        let holding = self.holding_mut(i);
-        holding.qty += qty;
-        holding.settled += qty;
-        holding.add_lot(Lot { qty, cost: value(qty, holding.mark) });
-        let worth = value(qty, holding.mark);
-        self.start += worth;
-        let account = &mut self.accounts[i.market().ix()];
-        account.cash -= worth;
-        account.unmarked = true;
-    }
-
     /// A trade of an earlier run: its shares and cash are counted already. If it is not final its end is still to
     /// come; if it is, it is only known, so that it is not booked again. False if it was known before.
     pub fn recover_trade(&mut self, key: (TradeKey, OrderHash), fill: Fill, now: Nanos) -> bool {
         if self.fills.contains_key(&key) {
             return false;
         }
+        let known = Known { fill, n: NO_FILL, owner: RECOVERED };
         if matches!(fill.status, TradeStatus::Confirmed | TradeStatus::Failed) {
-            self.remember(key, fill);
+            self.remember(key, known);
             self.settled_order.push_back(key);
             return true;
         }
@@ -53,7 +40,7 @@ impl Ledger {
             Side::Buy => holding.settled = holding.settled.saturating_sub(fill.qty),
             Side::Sell => holding.settled += fill.qty,
         }
-        self.remember(key, fill);
+        self.remember(key, known);
         self.watch(key, now);
         true
     }
@@ -97,7 +84,7 @@ impl Ledger {
     pub fn stuck(&mut self, now: Nanos) -> usize {
         let fills = &self.fills;
         let open = |key: &(TradeKey, OrderHash)| {
-            fills.get(key).is_some_and(|f: &Fill| !matches!(f.status, TradeStatus::Confirmed | TradeStatus::Failed))
+            fills.get(key).is_some_and(|k| !matches!(k.fill.status, TradeStatus::Confirmed | TradeStatus::Failed))
         };
         self.unsettled.retain(|(_, key)| open(key));
         self.unsettled.iter().take_while(|(since, _)| now.since(*since) >= STUCK_NS).count()
@@ -117,23 +104,6 @@ impl Ledger {
     /// Counts everything that moved shares of a market.
     pub fn moves(&self, m: MarketIx) -> u64 {
         self.accounts[m.ix()].moves
-    }
-
-    /// Takes over the venue's count of a token; what the difference is worth is rounding's.
-    pub fn adopt_shares(&mut self, i: InstrumentIx, venue: Qty) {
-        let holding = self.holding_mut(i);
-        let before = holding.value();
-        if venue > holding.qty {
-            let qty = venue - holding.qty;
-            holding.add_lot(Lot { qty, cost: value(qty, holding.mark) });
-        } else {
-            holding.consume(holding.qty - venue);
-        }
-        holding.qty = venue;
-        holding.settled = venue;
-        let difference = holding.value() - before;
-        self.rounding += difference;
-        self.accounts[i.market().ix()].cash -= difference;
     }
 
     /// A person has looked: what failed so far is no pattern any more.

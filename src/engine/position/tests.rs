@@ -25,7 +25,24 @@ fn key(n: u8) -> (TradeKey, OrderHash) {
 fn buy(l: &mut Ledger, n: u8, i: InstrumentIx, shares: u64, price: u16, status: TradeStatus) -> Booked {
     let price = Price::from_units(price).expect("a price");
     let qty = Qty::shares(shares);
-    l.trade(key(n), i, Side::Buy, qty, qty.notional_floor(price), None, fees(), status, Nanos(0))
+    trade(l, n, i, Side::Buy, qty, price, false, status)
+}
+
+#[allow(clippy::too_many_arguments, reason = "the fields of one trade, each of its own type")]
+fn trade(
+    l: &mut Ledger,
+    n: u8,
+    instrument: InstrumentIx,
+    side: Side,
+    qty: Qty,
+    price: Price,
+    taker: bool,
+    status: TradeStatus,
+) -> Booked {
+    let curve = taker.then(|| price.curve(qty));
+    let (notional, strategy) = (qty.notional_floor(price), Some(StrategyId::Pair));
+    let told = NewTrade { instrument, side, qty, notional, curve, fees: fees(), status, strategy };
+    l.trade(key(n), &told, Nanos(0))
 }
 
 #[test]
@@ -101,13 +118,6 @@ fn a_trade_heard_of_after_the_payout_is_paid_too() {
     assert!(l.balanced());
 }
 
-#[test]
-fn a_captured_fill_is_booked_with_the_venue_s_cash() {
-    // 9.615385 shares at 0.52 are 5.0000002 pUSD: the micro-pUSD cannot hold it.
-    let qty = Qty::parse(b"9.615385").expect("a size");
-    assert_eq!(qty.notional_floor(Price::from_units(5_200).expect("a price")), Usdc(5_000_000));
-}
-
 proptest! {
     /// Whatever happens, in whatever order: Δequity is the sum of its causes, to the micro-pUSD.
     #[test]
@@ -120,13 +130,11 @@ proptest! {
             let (qty, price) = (Qty(micro), Price::from_units(at).expect("a price"));
             match kind {
                 0 | 1 => {
-                    let notional = qty.notional_floor(price);
-                    let curve = (kind == 1).then(|| price.curve(qty));
-                    l.trade(key(n), i, Side::Buy, qty, notional, curve, fees(), TradeStatus::Matched, Nanos(0));
+                    trade(&mut l, n, i, Side::Buy, qty, price, kind == 1, TradeStatus::Matched);
                 }
                 2 => {
                     let qty = qty.min(l.qty(i));
-                    l.trade(key(n), i, Side::Sell, qty, qty.notional_floor(price), None, fees(), TradeStatus::Mined, Nanos(0));
+                    trade(&mut l, n, i, Side::Sell, qty, price, false, TradeStatus::Mined);
                 }
                 3 => l.mark(M, u32::from(at) * 2),
                 4 => {
@@ -135,8 +143,8 @@ proptest! {
                     l.merged(M, pairs);
                 }
                 5 => {
-                    if let Some(f) = l.fills.get(&key(n)).copied() {
-                        l.trade(key(n), f.instrument, f.side, f.qty, f.notional, None, fees(), TradeStatus::Failed, Nanos(0));
+                    if let Some(f) = l.fills.get(&key(n)).map(|k| k.fill) {
+                        trade(&mut l, n, f.instrument, f.side, f.qty, price, false, TradeStatus::Failed);
                     }
                 }
                 _ => {
