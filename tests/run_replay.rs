@@ -63,7 +63,7 @@ fn parameters(dir: &Scratch, journal: &Path) {
     with("[run]\nseed = 77\nspeed = 3\n").with(0);
     with("[strategy.pair]\nquote_shares = 40\n").with(4).saying(&["strategy.pair.quote_shares", "50", "40"]);
     with("[risk]\ndaily_loss_usdc = \"499.999999\"\n").with(4).saying(&["risk.daily_loss_usdc", "499.999999"]);
-    with("[strategy.pair]\nmarkout_ms = 30000\n").with(4).saying(&["strategy.pair.markout_ms"]);
+    with("[strategy.pair]\nmarkout_ms = 15000\n").with(4).saying(&["strategy.pair.markout_ms"]);
     with("[strategy.pair]\nquote_share = 40\n").with(2).saying(&["strategy.pair.quote_shares"]);
 }
 

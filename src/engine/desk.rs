@@ -13,7 +13,7 @@ use super::{
     refusal::Refusal,
     report,
     risk::{self, Facts, Risk},
-    strategy::{Play, Trust, View},
+    strategy::{Play, Timing, Trust, View},
     trading::{TradingFacts, TradingState},
 };
 use crate::types::{
@@ -319,8 +319,7 @@ impl Desk {
     /// for gone only when the venue says so. Starts move, so the last one read counts.
     fn watch_game_start(&mut self, m: MarketIx) {
         let spec = self.universe.market(m);
-        let start = self.facts[m.ix()].map_or(spec.game_start, |f| f.game_start);
-        let Some(start) = start.filter(|_| spec.clear_on_start) else {
+        let Some(start) = self.game_start(m).filter(|_| spec.clear_on_start) else {
             return self.risk.set_market(m, MarketClosed::BookClearing, false);
         };
         let window = u64::from(self.risk.limits().clear_ms) * 1_000_000;
@@ -592,7 +591,14 @@ impl Desk {
             orders: &self.orders,
             ledger: &self.ledger,
             play: self.play(),
+            game_start: self.game_start(m),
+            timing: Timing::default(),
         }
+    }
+
+    /// When a market's game starts, by its page if it was read.
+    fn game_start(&self, m: MarketIx) -> Option<Nanos> {
+        self.facts[m.ix()].map_or(self.universe.market(m).game_start, |f| f.game_start)
     }
 
     pub(super) fn merge(&mut self, market: MarketIx, qty: Qty, out: &mut Actions) {

@@ -9,13 +9,15 @@ use super::{
     orders::{Order, Overfill},
     position::{Booked, Fill, NewTrade},
     risk::Watched,
+    strategy::NewFill,
 };
 use crate::types::{
-    InstrumentIx, MarketIx, OrderHash, Qty, Side, Stamp, Usdc,
+    InstrumentIx, MarketIx, OrderHash, Qty, Stamp, Usdc,
     event::{
         CancelRefusal, GapReason, KillReason, MarketEvent, MarketFacts, Payout, RecoveredEvent, RejectReason,
         ReplyEvent, UserEvent, VenueMode,
     },
+    fees::Rounding,
     ids::Outcome,
     order::OrderState,
 };
@@ -37,14 +39,6 @@ const CLOCK_OFF_MS: u32 = 1_000;
 
 /// An order without an expiry of its own, of which nothing clean was ever heard, is held for at least this long.
 const ZOMBIE_S: u64 = 120;
-
-/// A fill that was not known before.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct NewFill {
-    pub(super) instrument: InstrumentIx,
-    pub(super) side: Side,
-    pub(super) qty: Qty,
-}
 
 impl Desk {
     pub(super) fn hear_market(&mut self, event: &MarketEvent, out: &mut Actions) {
@@ -217,7 +211,8 @@ impl Desk {
                     self.order_input(&order, Input::Gone);
                 }
                 if booked == Booked::New {
-                    return Some(NewFill { instrument, side, qty });
+                    let fee = taker_curve.map_or(Usdc::ZERO, |c| fee.fee_on_curve(c, Rounding::HalfEven));
+                    return Some(NewFill { instrument, side, qty, notional, fee });
                 }
             }
         }

@@ -48,10 +48,12 @@ use self::{
     orders::Order,
     position::Ledger,
     refusal::Refusal,
-    strategy::{Strategy, Trust, Wish, Wishes},
+    strategy::{Print, Standing, Strategy, Trust, Wish, Wishes},
 };
 use crate::types::{
-    Event, InstrumentIx, MarketIx, OrderHash, Sequenced, Stamp, Universe, eip712::OrderHasher, event::KillReason,
+    Event, InstrumentIx, MarketIx, OrderHash, Sequenced, Stamp, Universe,
+    eip712::OrderHasher,
+    event::{KillReason, MarketEvent},
     ids::Outcome,
 };
 
@@ -126,12 +128,17 @@ impl<S: Strategy> Engine<S> {
         desk.now = desk.now.max(event.stamp.wall);
         desk.ledger.turn(desk.now);
         match &event.event {
-            Event::Market(e) => desk.hear_market(e, out),
+            Event::Market(e) => {
+                desk.hear_market(e, out);
+                if let &MarketEvent::LastTrade { instrument, side: taker, price, qty } = e {
+                    self.strategy.traded(desk.now, &Print { instrument, taker, price, qty });
+                }
+            }
             Event::User(e) => {
                 if let Some(fill) = desk.hear_user(e) {
                     let market = fill.instrument.market();
                     let trust = desk.check_mirror(market);
-                    self.strategy.filled(&desk.view(market, trust), fill.instrument, fill.side, fill.qty);
+                    self.strategy.filled_at(&desk.view(market, trust), &fill);
                 }
             }
             Event::Reply(e) => desk.hear_reply(e, out),
@@ -246,6 +253,11 @@ impl<S: Strategy> Engine<S> {
     /// Every condition of one market's gate.
     pub fn market_gate(&self, m: MarketIx) -> MarketGate {
         self.desk.risk.market(m)
+    }
+
+    /// Where the strategy stands in one market, if it has a word for it.
+    pub fn standing(&self, m: MarketIx) -> Option<Standing> {
+        self.strategy.standing(m)
     }
 
     /// Every order that works now.

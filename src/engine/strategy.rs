@@ -2,9 +2,13 @@
 //!
 //! A strategy looks at a [`View`], and says what it wishes. It sends nothing: each wish to place goes through risk.
 
+use core::fmt;
+
+use serde::Serialize;
+
 use super::{book::Book, digest::StateHasher, orders::Orders, position::Ledger, trading::TradingState};
 use crate::types::{
-    InstrumentIx, MarketIx, MarketSpec, Nanos, OrderHash, Price, Qty, Side,
+    InstrumentIx, MarketIx, MarketSpec, Nanos, OrderHash, Price, Qty, Side, Usdc,
     event::BookSide,
     event::MatchEvent,
     order::{Intent, StrategyId},
@@ -77,6 +81,10 @@ pub struct View<'a> {
     pub ledger: &'a Ledger,
     /// What is known of the match.
     pub play: Play,
+    /// When the market's game starts, by the last word of the venue: starts move.
+    pub game_start: Option<Nanos>,
+    /// How fast our news of this match is, as far as it was measured.
+    pub timing: Timing,
 }
 
 impl View<'_> {
@@ -88,6 +96,118 @@ impl View<'_> {
     }
 }
 
+/// How fast our news is, against whoever knows first. `None`: not measured, and nothing follows from it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timing {
+    /// From an event to our hearing of it, nine times of ten, in milliseconds of the match.
+    pub feed_lag_p90_ms: Option<u32>,
+    /// From our decision to cancel until nothing can match any more, nine times of ten, in the same milliseconds.
+    pub cancel_path_p90_ms: Option<u32>,
+    /// From an event to the first order of somebody who knows of it, in the same milliseconds.
+    pub lead_ms: Option<u32>,
+}
+
+impl Timing {
+    /// By how much we are too slow to pull a quote before somebody informed takes it, if we are. The venue holds
+    /// takers for `hold_ms`; cancels are not held.
+    pub fn too_slow_by_ms(&self, hold_ms: u32) -> Option<u32> {
+        let ours = u64::from(self.feed_lag_p90_ms?) + u64::from(self.cancel_path_p90_ms?);
+        let theirs = u64::from(self.lead_ms?) + u64::from(hold_ms);
+        ours.checked_sub(theirs).filter(|by| *by > 0).map(|by| u32::try_from(by).unwrap_or(u32::MAX))
+    }
+}
+
+/// Why a strategy leaves a market alone, and by how much it would lose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// Our news comes too late to pull quotes in time.
+    TooSlow {
+        /// By so much, in milliseconds of the match.
+        by_ms: u32,
+    },
+    /// The price is through our quotes within seconds of a fill: somebody is faster.
+    FeedBehind {
+        /// Mean loss a share after seconds, ppm of a pUSD.
+        loss_ppm: u32,
+        /// Measured fills.
+        fills: u32,
+    },
+    /// What spreads earn is less than what the price takes back later.
+    RunOver {
+        /// Mean loss a share after the whole markout time, fees included, ppm of a pUSD.
+        loss_ppm: u32,
+        /// Measured fills.
+        fills: u32,
+    },
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cents = |ppm: u32| (ppm / 10_000, ppm % 10_000 / 100);
+        match *self {
+            Self::TooSlow { by_ms } => {
+                // Never "0.0 s": a tenth is the least that is said.
+                let tenths = by_ms.div_ceil(100);
+                write!(f, "your feed is {}.{} s too slow to quote here", tenths / 10, tenths % 10)
+            }
+            Self::FeedBehind { loss_ppm, fills } => {
+                let (c, h) = cents(loss_ppm);
+                write!(f, "your feed is behind the market: {fills} fills lost {c}.{h:02} cents a share within seconds")
+            }
+            Self::RunOver { loss_ppm, fills } => {
+                let (c, h) = cents(loss_ppm);
+                write!(f, "quoting here is run over: {fills} fills lost {c}.{h:02} cents a share")
+            }
+        }
+    }
+}
+
+/// Where a strategy stands in one market.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// It trades.
+    Quoting,
+    /// It was off, and tries again with small orders.
+    Probing,
+    /// It only reduces what it holds.
+    Off {
+        /// Why, and by how much.
+        why: Why,
+        /// It tries again then.
+        until: Nanos,
+    },
+}
+
+/// A fill of one of our orders, as a strategy is told of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewFill {
+    /// The token of our order.
+    pub instrument: InstrumentIx,
+    /// Our side.
+    pub side: Side,
+    /// Shares.
+    pub qty: Qty,
+    /// Cash at the match prices, before fees.
+    pub notional: Usdc,
+    /// Taker fee; zero for a maker.
+    pub fee: Usdc,
+}
+
+/// A trade that the market channel told of, whoever made it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Print {
+    /// The token that the taker traded.
+    pub instrument: InstrumentIx,
+    /// The taker's side.
+    pub taker: Side,
+    /// At what price.
+    pub price: Price,
+    /// How much.
+    pub qty: Qty,
+}
+
 /// A strategy. Deterministic: everything it knows it was told.
 pub trait Strategy {
     /// Says what it wishes in one market, now.
@@ -95,6 +215,19 @@ pub trait Strategy {
 
     /// One of our orders was filled.
     fn filled(&mut self, view: &View<'_>, instrument: InstrumentIx, side: Side, qty: Qty);
+
+    /// The same with what it cost, for those who keep accounts of their own.
+    fn filled_at(&mut self, view: &View<'_>, fill: &NewFill) {
+        self.filled(view, fill.instrument, fill.side, fill.qty);
+    }
+
+    /// Somebody traded. Told before the book shows it, or after: the venue promises no order.
+    fn traded(&mut self, _now: Nanos, _print: &Print) {}
+
+    /// Where it stands in a market, for those who have such a word.
+    fn standing(&self, _market: MarketIx) -> Option<Standing> {
+        None
+    }
 
     /// Everything it remembers, into the state hash.
     fn digest(&self, h: &mut StateHasher);

@@ -6,24 +6,43 @@
 //!
 //! - the reservation price leans against the net position d = q_yes − q_no: `r = fair − γ·d·σ²·T`. For a binary
 //!   payoff that is a martingale, the variance still to come is exactly p·(1−p), so σ²·T needs no estimate;
-//! - bids stand at floor(r − δ) on YES and floor(1 − r − δ) on NO, δ at least the measured adverse markout plus a tick;
-//! - the lagging leg comes first: as maker at the better of its quote and one tick over the others, as taker only when
-//!   half-spread plus fee cost less than the price shift that carrying is worth;
-//! - it is flat when the book cannot be trusted, outside live play, and at the extremes.
+//! - bids stand at floor(r − δ) on YES and floor(1 − r − δ) on NO, δ being what fills of that side lost within thirty
+//!   seconds, as measured, and a tick (`markout`);
+//! - a bid on NO is an offer of YES: which of the two is sent depends on collateral and confirmed shares;
+//! - the longer leg is made shorter in the way that costs least, waiting included (`legs`);
+//! - a good place in the queue is not given up for less than it is worth (`queue`);
+//! - it is flat when the book cannot be trusted, outside live play, before the book is cleared, and at the extremes;
+//! - where its own fills say that it loses, it says so and stays off for a while (`standing`).
 //!
-//! Prices here are in millionths (ppm of a pUSD), integers throughout.
+//! Prices here are in millionths (ppm of a pUSD), integers throughout. A *leg* is what an order makes longer: the YES
+//! leg is lengthened by buying YES or by selling NO.
 
-use serde::{Deserialize, Serialize};
+pub mod legs;
+pub mod markout;
+mod params;
+pub mod queue;
+pub mod standing;
+#[cfg(test)]
+mod tests;
+pub mod volatility;
 
+pub use params::PairParams;
+
+use self::{
+    legs::{Choice, Legs, Maker},
+    markout::{Filled, Markouts},
+    queue::{Queue, leg_of, leg_price, quotes},
+    standing::{Post, Rule},
+    volatility::Volatility,
+};
 use crate::{
     engine::{
-        BadParam, BadParams,
         digest::StateHasher,
         orders::Order,
-        strategy::{Play, Strategy, Trust, View, Wish, Wishes},
+        strategy::{NewFill, Play, Print, Standing, Strategy, Trust, View, Wish, Wishes},
     },
     types::{
-        InstrumentIx, MarketIx, Nanos, Price, Qty, Side, TimeInForce,
+        InstrumentIx, MarketIx, Nanos, Price, Qty, Side, TimeInForce, Usdc,
         event::{BookSide, MatchPhase},
         fees::Rounding,
         ids::Outcome,
@@ -34,108 +53,16 @@ use crate::{
 
 const PPM: i64 = 1_000_000;
 const PPM_PER_UNIT: i64 = 100;
-/// Fills waiting for their markout.
-const PENDING_MAX: usize = 256;
 /// A venue refuses a marketable buy below this notional. Source: docs/PROTOCOL.md "prices and ticks".
-const MARKETABLE_MIN_MICRO: i64 = 1_000_000;
+const MARKETABLE_MIN: Usdc = Usdc::dollars(1);
+const LEGS: [Outcome; 2] = [Outcome::Yes, Outcome::No];
 
-/// What can be tuned. Units are in the names.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct PairParams {
-    /// Off leaves the market to itself.
-    pub enabled: bool,
-    /// Size of a quote, in shares.
-    pub quote_shares: u32,
-    /// Net position at which the longer side is no longer quoted, in shares.
-    pub max_net_shares: u32,
-    /// Reservation price's shift for one quote's worth of net position at p = 0.5, in units of 0.0001.
-    pub skew_units: u16,
-    /// Least distance of a quote from the reservation price, in ticks.
-    pub edge_ticks: u8,
-    /// Time after a fill at which its markout is measured, in milliseconds.
-    pub markout_ms: u32,
-    /// Fair prices below this, or above 1 minus this, are not quoted; in units of 0.0001.
-    pub extreme_units: u16,
-    /// A quote that is still good enough is left alone at least this long, in milliseconds.
-    pub rest_ms: u32,
-    /// Complete sets are merged from this many shares on.
-    pub merge_shares: u32,
-    /// Quotes expire by themselves after this many seconds.
-    pub ttl_s: u32,
-    /// The lagging leg may be completed, or the leading one unwound, as taker.
-    pub taker: bool,
-    /// Least time between two such completions in one market, in milliseconds: longer than the venue holds takers.
-    pub taker_pause_ms: u32,
-}
-
-impl Default for PairParams {
-    fn default() -> Self {
-        Self {
-            enabled: true,
-            quote_shares: 50,
-            max_net_shares: 150,
-            skew_units: 100,
-            edge_ticks: 1,
-            markout_ms: 15_000,
-            extreme_units: 800,
-            rest_ms: 1_000,
-            merge_shares: 20,
-            ttl_s: 300,
-            taker: true,
-            taker_pause_ms: 4_000,
-        }
-    }
-}
-
-impl PairParams {
-    /// The same in a match that unfolds `speed` times as fast: what is measured in the match's time shrinks with it.
-    /// The venue's expiry stays wall time.
-    #[must_use]
-    pub fn compressed(mut self, speed: u32) -> Self {
-        for ms in [&mut self.markout_ms, &mut self.rest_ms, &mut self.taker_pause_ms] {
-            *ms = (*ms / speed.max(1)).max(1);
-        }
-        self
-    }
-
-    /// Every value that cannot be: key, value, what would be right.
-    pub fn validate(&self) -> Result<(), Vec<BadParam>> {
-        let mut bad = BadParams::new("strategy.pair");
-        bad.check("quote_shares", self.quote_shares, (5..=100_000).contains(&self.quote_shares), "5 to 100000 shares");
-        let enough = self.max_net_shares >= self.quote_shares;
-        bad.check("max_net_shares", self.max_net_shares, enough, "at least strategy.pair.quote_shares");
-        bad.check("skew_units", self.skew_units, self.skew_units <= 2_500, "0 to 2500 (0.0001 each)");
-        bad.check("edge_ticks", self.edge_ticks, (1..=20).contains(&self.edge_ticks), "1 to 20 ticks");
-        bad.check("markout_ms", self.markout_ms, self.markout_ms > 0, "at least 1 ms");
-        bad.check("extreme_units", self.extreme_units, self.extreme_units < 5_000, "below 5000 (0.0001 each)");
-        bad.check("merge_shares", self.merge_shares, self.merge_shares > 0, "at least 1 share");
-        bad.check(
-            "ttl_s",
-            self.ttl_s,
-            (120..=86_400).contains(&self.ttl_s),
-            "120 to 86400 s, as the venue's GTD needs",
-        );
-        bad.into_result()
-    }
-}
-
-/// A fill whose markout is still to be measured.
-#[derive(Clone, Copy, Debug)]
-struct Pending {
-    market: MarketIx,
-    due: Nanos,
-    fair_ppm: i64,
-    /// +1 if the fill gains when the first outcome's price rises.
-    sign: i64,
-}
-
-/// What is remembered about a market.
+/// What is remembered about a market, besides statistics and places.
 #[derive(Clone, Copy, Debug, Default)]
 struct Memory {
-    /// Mean adverse move after our fills, ppm; positive is bad.
-    markout_ppm: i64,
     taken_at: Nanos,
+    volatility: Volatility,
+    post: Post,
 }
 
 /// The strategy.
@@ -143,21 +70,55 @@ struct Memory {
 pub struct Pair {
     params: PairParams,
     memory: Vec<Memory>,
-    pending: heapless::Deque<Pending, PENDING_MAX>,
+    markouts: Markouts,
+    queue: Queue,
 }
 
-/// A quote that is wanted.
+/// How much is wanted of a market.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stance {
+    /// Two-sided quotes of this size.
+    Both(Qty),
+    /// Only what shortens the longer leg.
+    Reduce,
+}
+
+/// A quote that is wanted, as a bid of its leg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Quote {
     price: Price,
     qty: Qty,
-    purpose: Purpose,
+    /// It shortens the longer leg.
+    completes: bool,
+}
+
+/// What a decision rests on: the fair price, and the reservation price for what is held.
+#[derive(Clone, Copy, Debug)]
+struct Prices {
+    fair_ppm: i64,
+    reservation_ppm: i64,
+}
+
+impl Prices {
+    /// As prices of one leg: fair, reservation.
+    fn of(&self, leg: Outcome) -> [i64; 2] {
+        let both = [self.fair_ppm, self.reservation_ppm];
+        if leg == Outcome::Yes { both } else { both.map(|p| PPM - p) }
+    }
 }
 
 impl Pair {
     /// The strategy before its first event.
     pub fn new(params: PairParams, markets: usize) -> Self {
-        Self { params, memory: vec![Memory::default(); markets], pending: heapless::Deque::new() }
+        let prior_ppm = i64::from(params.adverse_units) * PPM_PER_UNIT;
+        // Until somebody traded, half a quote is taken to trade within a markout time.
+        let flow = Qty(Qty::shares(u64::from(params.quote_shares)).micro() / 2);
+        Self {
+            memory: vec![Memory::default(); markets],
+            markouts: Markouts::new(prior_ppm, params.markout_ms, markets),
+            queue: Queue::new(params.markout_ms, flow, markets),
+            params,
+        }
     }
 
     /// Fair price of the first outcome: the book's own, weighted by size, without our orders in it.
@@ -182,6 +143,10 @@ impl Pair {
         (at_half * variance / (i128::from(PPM) * i128::from(PPM))) as i64
     }
 
+    fn clip(&self) -> Qty {
+        Qty::shares(u64::from(self.params.quote_shares))
+    }
+
     /// True while quoting makes sense for this market's part of the match.
     fn live(view: &View<'_>) -> bool {
         let game = match view.play {
@@ -196,140 +161,174 @@ impl Pair {
             }
     }
 
-    /// The bid wanted on one token.
-    fn quote(&self, view: &View<'_>, outcome: Outcome, fair_ppm: i64) -> Option<Quote> {
-        let instrument = view.market.instrument(outcome);
-        let book = view.books[outcome as usize];
-        let tick = book.tick();
-        let tick_ppm = i64::from(tick.units()) * PPM_PER_UNIT;
-        let net = view.ledger.net(view.market);
-        let reservation = fair_ppm - self.shift_ppm(net, fair_ppm);
-        // Everything below is in terms of this token.
-        let (fair, reservation, excess) = match outcome {
-            Outcome::Yes => (fair_ppm, reservation, net),
-            Outcome::No => (PPM - fair_ppm, PPM - reservation, -net),
-        };
-        let clip = Qty::shares(u64::from(self.params.quote_shares));
-        let lagging = Qty((-excess).max(0) as u64).floor_to_cents();
-        let completes = lagging >= view.spec.min_size;
+    /// How much is wanted of the market now, while it is open and live.
+    fn stance(&self, view: &View<'_>, fair_ppm: i64) -> Stance {
+        // What is filled shortly before the book is cleared has no other side to be completed with for a while.
+        let wind_down_ns = u64::from(self.params.wind_down_ms) * 1_000_000;
+        let clears = view.game_start.filter(|_| view.spec.clear_on_start);
+        let ends = clears.is_some_and(|at| view.now < at && view.now.plus(wind_down_ns) >= at);
         let extreme = i64::from(self.params.extreme_units) * PPM_PER_UNIT;
-        if !completes && !(extreme..=PPM - extreme).contains(&fair) {
-            return None;
+        match self.memory[view.market.ix()].post.standing() {
+            _ if ends || !(extreme..=PPM - extreme).contains(&fair_ppm) => Stance::Reduce,
+            Standing::Off { .. } => Stance::Reduce,
+            Standing::Probing => Stance::Both(view.spec.min_size.min(self.clip())),
+            Standing::Quoting => Stance::Both(self.clip()),
         }
-        let qty = if completes {
-            lagging.max(clip).min(Qty(clip.micro() * 3))
-        } else {
-            let room = Qty::shares(u64::from(self.params.max_net_shares)).saturating_sub(Qty(excess.max(0) as u64));
-            room.min(clip).floor_to_cents()
+    }
+
+    /// The bid wanted on one leg.
+    fn quote(&self, view: &View<'_>, leg: Outcome, prices: &Prices, stance: Stance) -> Option<Quote> {
+        let instrument = view.market.instrument(leg);
+        let tick = view.books[leg as usize].tick();
+        let excess = excess(view, leg);
+        let lagging = whole(Qty((-excess).max(0) as u64), view.spec.min_size);
+        let qty = match (stance, lagging) {
+            (Stance::Both(clip), Some(lagging)) => lagging.max(clip).min(Qty(self.clip().micro() * 3)),
+            (Stance::Both(clip), None) => clip,
+            (Stance::Reduce, Some(lagging)) => lagging,
+            (Stance::Reduce, None) => return None,
         };
+        // What rests already is in the place of this one.
+        let qty = qty.min(self.room(view, leg, |o| quotes(o, leg))).floor_to_cents();
         if qty < view.spec.min_size {
             return None;
         }
-        let adverse = self.memory[view.market.ix()].markout_ppm.max(0);
-        let delta = (i64::from(self.params.edge_ticks) * tick_ppm).max(adverse + tick_ppm);
+        let [_, reservation] = prices.of(leg);
+        let tick_ppm = i64::from(tick.units()) * PPM_PER_UNIT;
+        let delta = self.markouts.adverse_ppm(view.market, leg) + tick_ppm;
         let best_bid = view.best_of_others(instrument, BookSide::Bid)?.price;
         let best_ask = view.best_of_others(instrument, BookSide::Ask)?.price;
-        let wanted = ((reservation - delta) / PPM_PER_UNIT) as i32;
+        let wanted = (reservation - delta).div_euclid(PPM_PER_UNIT) as i32;
         // Never over the others by more than a tick, never through the ask.
         let step = i32::from(tick.units());
         let cap = (i32::from(best_bid.units()) + step).min(i32::from(best_ask.units()) - step);
         let price = Price::floor_to(wanted.min(cap), tick)?;
-        let purpose = if completes { Purpose::Complete } else { Purpose::Quote };
-        Some(Quote { price, qty, purpose })
+        Some(Quote { price, qty, completes: lagging.is_some() })
     }
 
-    /// Brings the working bid of one token to what is wanted.
-    fn work(&self, view: &View<'_>, outcome: Outcome, fair_ppm: Option<i64>, want: Option<Quote>, out: &mut Wishes) {
-        let instrument = view.market.instrument(outcome);
+    /// How much longer one leg may become, all that works on it counted but what `but` names.
+    fn room(&self, view: &View<'_>, leg: Outcome, but: impl Fn(&Order) -> bool) -> Qty {
+        let working = view.orders.working(view.market);
+        let same = working.filter(|o| leg_of(o.intent.instrument, o.intent.side) == leg && !but(o));
+        let open = same.fold(Qty::ZERO, |sum, o| sum + o.leaves()).micro() as i64;
+        let max = Qty::shares(u64::from(self.params.max_net_shares)).micro() as i64;
+        Qty(max.saturating_sub(excess(view, leg)).saturating_sub(open).max(0) as u64)
+    }
+
+    /// Brings the working quotes of one leg to what is wanted.
+    fn work(&self, view: &View<'_>, leg: Outcome, prices: Option<&Prices>, want: Option<Quote>, out: &mut Wishes) {
         let mut working = false;
-        for order in view.orders.working(view.market) {
-            let i = &order.intent;
-            if i.strategy != StrategyId::Pair || i.instrument != instrument || i.tif.is_immediate() {
-                continue;
-            }
+        for order in view.orders.working(view.market).filter(|o| quotes(o, leg)) {
             working = true;
-            if order.cancellable(view.now) && !self.keep(view, order, fair_ppm, want) {
+            if order.cancellable(view.now) && !self.keep(view, leg, order, prices, want) {
                 // A full list is no loss: the rest is wished for at the next event.
                 let _ = out.push(Wish::Cancel(order.hash));
             }
         }
-        if let (false, true, Some(quote)) = (working, view.budget > 0, want) {
-            let expires_s = view.now.secs() + 60 + u64::from(self.params.ttl_s);
-            let _ = out.push(Wish::Place(Intent {
-                instrument,
-                side: Side::Buy,
-                price: quote.price,
-                qty: quote.qty,
-                tif: TimeInForce::Gtd { expires_s },
-                post_only: true,
-                strategy: StrategyId::Pair,
-                purpose: quote.purpose,
-                epoch: next_epoch(view, out),
-            }));
+        if let (false, true, Some(quote)) = (working, view.budget > 0, want)
+            && !crosses(view, leg, quote.price, out)
+            && let Some(intent) = self.as_order(view, leg, quote, out)
+        {
+            let _ = out.push(Wish::Place(intent));
         }
     }
 
+    /// A quote as an order: bought with collateral, or, where that is short, sold out of confirmed shares.
+    fn as_order(&self, view: &View<'_>, leg: Outcome, quote: Quote, out: &Wishes) -> Option<Intent> {
+        let free = free(view) - wished(out);
+        let mut qty = quote.qty;
+        let held = sellable(view, leg.other()).min(qty).floor_to_cents();
+        let sell = (self.short(free) || free < qty.notional_ceil(quote.price)) && held >= view.spec.min_size;
+        if sell {
+            qty = held;
+        } else if free < qty.notional_ceil(quote.price) {
+            // As much as there is collateral for.
+            let affordable = free.max(Usdc::ZERO).micro() as u64 * 10_000 / u64::from(quote.price.units().max(1));
+            qty = Qty(affordable).floor_to_cents();
+        }
+        if qty < view.spec.min_size {
+            return None;
+        }
+        let (outcome, side, price) =
+            if sell { (leg.other(), Side::Sell, quote.price.complement()) } else { (leg, Side::Buy, quote.price) };
+        let purpose = match (quote.completes, sell) {
+            (true, false) => Purpose::Complete,
+            (true, true) => Purpose::Unwind,
+            (false, _) => Purpose::Quote,
+        };
+        Some(Intent {
+            instrument: view.market.instrument(outcome),
+            side,
+            price,
+            qty,
+            tif: TimeInForce::Gtd { expires_s: view.now.secs() + 60 + u64::from(self.params.ttl_s) },
+            post_only: true,
+            strategy: StrategyId::Pair,
+            purpose,
+            epoch: next_epoch(view, out),
+        })
+    }
+
+    /// True while collateral is short: a two-sided quote would not fit any more.
+    fn short(&self, free: Usdc) -> bool {
+        free < self.clip().notional_ceil(Price::ONE)
+    }
+
     /// True if a working quote may stay.
-    fn keep(&self, view: &View<'_>, order: &Order, fair_ppm: Option<i64>, want: Option<Quote>) -> bool {
-        let (Some(want), Some(fair)) = (want, fair_ppm) else { return false };
+    fn keep(&self, view: &View<'_>, leg: Outcome, order: &Order, prices: Option<&Prices>, want: Option<Quote>) -> bool {
+        let (Some(want), Some(prices)) = (want_like(want, order), prices) else { return false };
         let age = view.now.since(order.created);
         if age > u64::from(self.params.ttl_s) * 500_000_000 {
             return false;
         }
+        let fits = order.leaves() <= self.room(view, leg, |o| o.hash == order.hash);
         let enough = order.leaves().micro() * 2 >= want.qty.micro() && order.leaves() <= want.qty + want.qty;
-        if order.intent.price == want.price && enough {
+        if !fits || !enough {
+            return false;
+        }
+        let price = leg_price(&order.intent);
+        if price == want.price {
             return true;
         }
-        // A small improvement is not worth the place in the queue; a price that lost its edge is not worth a moment.
-        let own_fair = if order.intent.instrument.outcome() == Outcome::Yes { fair } else { PPM - fair };
-        let tick = i64::from(view.books[0].tick().units()) * PPM_PER_UNIT;
-        let has_edge = own_fair - i64::from(order.intent.price.units()) * PPM_PER_UNIT >= tick / 2;
-        has_edge && order.intent.price <= want.price && age < u64::from(self.params.rest_ms) * 1_000_000
+        // A price that lost its edge is not worth a moment.
+        let [fair, reservation] = prices.of(leg);
+        let adverse = self.markouts.adverse_ppm(view.market, leg);
+        let tick_ppm = i64::from(view.books[leg as usize].tick().units()) * PPM_PER_UNIT;
+        if fair - ppm(price) < adverse + tick_ppm / 2 {
+            return false;
+        }
+        // Its place in the queue, against the other price and a place at that price's end.
+        let ahead = [self.queue.ahead_of(view, order), self.queue.ahead_of_new(view, leg, want.price)];
+        let worth = |price: Price, qty: Qty, ahead: Qty| {
+            let Some(best) = view.best_of_others(view.market.instrument(leg), BookSide::Bid) else { return 0 };
+            // Before a bid below the best is reached, the price has come down to it.
+            let behind = (ppm(best.price) - ppm(price)).max(0);
+            let fills = self.queue.fill_ppm(view.market, leg, ahead, qty, view.now);
+            i128::from(fills) * i128::from(reservation - ppm(price) - behind)
+        };
+        worth(price, order.leaves(), ahead[0]) >= worth(want.price, want.qty, ahead[1])
     }
 
-    /// Completes the lagging leg, or unwinds the leading one, as taker, when that costs less than carrying is worth.
-    fn take(&mut self, view: &View<'_>, fair_ppm: i64, out: &mut Wishes) {
-        let net = view.ledger.net(view.market);
-        let size = Qty(net.unsigned_abs()).min(Qty::shares(u64::from(self.params.quote_shares))).floor_to_cents();
-        let memory = &self.memory[view.market.ix()];
-        let waiting = view.orders.working(view.market).any(|o| o.intent.tif.is_immediate());
-        if size < view.spec.min_size
-            || waiting
-            || view.budget == 0
-            || view.now.since(memory.taken_at) < u64::from(self.params.taker_pause_ms) * 1_000_000
-        {
+    /// What to do about the longer leg, and the order that does it, if that is a taker's.
+    fn controller(&mut self, view: &View<'_>, prices: &Prices, making: Option<Quote>, out: &mut Wishes) {
+        let Some((legs, order)) = self.legs(view, prices, making, out) else { return };
+        if !matches!(legs.choose(), Choice::Complete | Choice::Unwind) {
             return;
         }
-        let (leading, lagging) = if net > 0 { (Outcome::Yes, Outcome::No) } else { (Outcome::No, Outcome::Yes) };
-        // An immediate buy spends its whole amount: through several levels it would buy more than it wanted.
-        // Source: docs/PROTOCOL.md "order types".
-        let Some(best) = view.books[lagging as usize].best(BookSide::Ask) else { return };
-        let size = size.min(best.qty).floor_to_cents();
-        if size < view.spec.min_size {
-            return;
-        }
-        let Some(taken) = view.books[lagging as usize].take(BookSide::Ask, size) else { return };
-        let fee = view.spec.fee.taker_fee(size, taken.worst, Rounding::Up);
-        let paid_ppm = (i128::from((taken.cash + fee).micro()) * i128::from(PPM) / i128::from(size.micro())) as i64;
-        let fair = if lagging == Outcome::Yes { fair_ppm } else { PPM - fair_ppm };
-        let worth = self.shift_ppm(net, fair_ppm).abs();
-        if paid_ppm - fair > worth || taken.cash.micro() < MARKETABLE_MIN_MICRO {
-            return;
-        }
-        // The same trade from the other side, if the shares are settled and collateral is short.
-        let sell =
-            view.ledger.cash() < taken.cash + fee && view.ledger.settled(view.market.instrument(leading)) >= size;
-        let (outcome, side, price, purpose) = if sell {
-            (leading, Side::Sell, taken.worst.complement(), Purpose::Unwind)
+        let (leading, lagging) = leading_lagging(view);
+        let unwind = legs.choose() == Choice::Unwind;
+        let (outcome, side, price, purpose) = if unwind {
+            (leading, Side::Sell, order.price.complement(), Purpose::Unwind)
         } else {
-            (lagging, Side::Buy, taken.worst, Purpose::Complete)
+            (lagging, Side::Buy, order.price, Purpose::Complete)
         };
+        let qty = if unwind { order.qty.min(sellable(view, leading)).floor_to_cents() } else { order.qty };
         self.memory[view.market.ix()].taken_at = view.now;
         let _ = out.push(Wish::Place(Intent {
             instrument: view.market.instrument(outcome),
             side,
             price,
-            qty: size,
+            qty,
             tif: TimeInForce::Fak,
             post_only: false,
             strategy: StrategyId::Pair,
@@ -338,19 +337,148 @@ impl Pair {
         }));
     }
 
-    /// Measures the markouts that are due, of any market whose fair price is known now.
-    fn learn(&mut self, view: &View<'_>, fair_ppm: i64) {
-        for _ in 0..self.pending.len() {
-            let Some(p) = self.pending.pop_front() else { break };
-            if p.market == view.market && view.now >= p.due {
-                let adverse = p.sign * (p.fair_ppm - fair_ppm);
-                let mean = &mut self.memory[p.market.ix()].markout_ppm;
-                *mean += (adverse - *mean) / 8;
-            } else {
-                let _ = self.pending.push_back(p);
+    /// What there is to choose between, and the size and price (of the lagging leg) that a taker would have.
+    fn legs(&self, view: &View<'_>, prices: &Prices, making: Option<Quote>, out: &Wishes) -> Option<(Legs, Quote)> {
+        let net = view.ledger.net(view.market);
+        let (leading, lagging) = leading_lagging(view);
+        let size = whole(Qty(net.unsigned_abs()).min(self.clip()), view.spec.min_size)?;
+        let waiting = view.orders.working(view.market).any(|o| o.intent.tif.is_immediate());
+        let memory = &self.memory[view.market.ix()];
+        let pause_ns = u64::from(self.params.taker_pause_ms) * 1_000_000;
+        if waiting || view.budget == 0 || view.now.since(memory.taken_at) < pause_ns {
+            return None;
+        }
+        // An immediate buy spends its whole amount: through several levels it would buy more than it wanted.
+        // Source: docs/PROTOCOL.md "order types".
+        let best = view.best_of_others(view.market.instrument(lagging), BookSide::Ask)?;
+        let size = size.min(best.qty).min(self.room(view, lagging, |_| false)).floor_to_cents();
+        if size < view.spec.min_size || crosses(view, lagging, best.price, out) {
+            return None;
+        }
+        let fee = view.spec.fee.taker_fee(size, best.price, Rounding::Up);
+        let cash = size.notional_ceil(best.price);
+        let a_share = |cost: Usdc| (i128::from(cost.micro()) * i128::from(PPM) / i128::from(size.micro())) as i64;
+        let free = free(view) - wished(out);
+        let [fair, _] = prices.of(lagging);
+        // The hold in the match's own time: a run that unfolds faster has shortened the pause, and the hold with it.
+        let hold_ns = (u64::from(view.spec.hold_ms) * 1_000_000).min(pause_ns);
+        // Of the shares that go, the average one.
+        let carried = net.signum() * (net.abs() - size.micro() as i64 / 2).max(0);
+        let maker = making.map(|q| {
+            let resting = view.orders.working(view.market).find(|o| quotes(o, lagging));
+            let (price, ahead) = match resting {
+                Some(order) => (leg_price(&order.intent), self.queue.ahead_of(view, order)),
+                None => (q.price, self.queue.ahead_of_new(view, lagging, q.price)),
+            };
+            Maker {
+                fill_ppm: self.queue.fill_ppm(view.market, lagging, ahead, size, view.now),
+                earns_ppm: fair - ppm(price) - self.markouts.adverse_ppm(view.market, lagging),
             }
+        });
+        let legs = Legs {
+            carry_ppm: self.shift_ppm(carried, prices.fair_ppm).abs(),
+            maker,
+            cross_ppm: ppm(best.price) - fair,
+            fee_ppm: a_share(fee),
+            hold_ppm: memory.volatility.over_hold_ppm(hold_ns, u64::from(self.params.markout_ms) * 1_000_000),
+            // Where collateral is short a pair has to be merged at once.
+            merge_ppm: if self.short(free) { a_share(self.params.merge_cost_usdc) } else { 0 },
+            may_buy: free >= cash + fee && cash >= MARKETABLE_MIN,
+            may_sell: sellable(view, leading) >= size,
+        };
+        Some((legs, Quote { price: best.price, qty: size, completes: true }))
+    }
+
+    /// Turns complete sets into collateral: when there are many, or when collateral is short; and when what the
+    /// collateral earns, quoted once more at a tick a share, is more than the call costs.
+    fn merge(&self, view: &View<'_>, out: &mut Wishes) {
+        let pairs = sellable(view, Outcome::Yes).min(sellable(view, Outcome::No));
+        let many = pairs >= Qty::shares(u64::from(self.params.merge_shares));
+        let tick = Price::from_units(view.books[0].tick().units()).unwrap_or(Price::ZERO);
+        let worth_it = pairs.notional_floor(tick) > self.params.merge_cost_usdc;
+        if (many || self.short(free(view))) && worth_it && view.ledger.may_merge(view.market, view.now) {
+            let _ = out.push(Wish::Merge(pairs));
         }
     }
+
+    /// Learns what is due, and says where the market stands.
+    fn learn(&mut self, view: &View<'_>, fair: Option<i64>) {
+        let m = view.market;
+        let Some(memory) = self.memory.get_mut(m.ix()) else { return };
+        if let Some(fair) = fair {
+            let tick_ppm = i64::from(view.books[0].tick().units()) * PPM_PER_UNIT;
+            self.markouts.learn(m, view.now, [fair, PPM - fair], tick_ppm);
+            memory.volatility.saw(fair, view.now, u64::from(self.params.markout_ms) * 1_000_000);
+            self.queue.observe(view);
+        }
+        let rule = Rule { fills: self.params.off_fills, off_ns: u64::from(self.params.off_ms) * 1_000_000 };
+        let too_slow = view.timing.too_slow_by_ms(view.spec.hold_ms);
+        if memory.post.judge(view.now, self.markouts.accounts(m), too_slow, rule) {
+            self.markouts.begin_anew(m);
+        }
+    }
+}
+
+/// A price in ppm.
+fn ppm(price: Price) -> i64 {
+    i64::from(price.units()) * PPM_PER_UNIT
+}
+
+/// By how much a leg is longer than the other, micro-shares; negative for the lagging one.
+fn excess(view: &View<'_>, leg: Outcome) -> i64 {
+    let net = view.ledger.net(view.market);
+    if leg == Outcome::Yes { net } else { -net }
+}
+
+/// Which leg is longer, and which is not.
+fn leading_lagging(view: &View<'_>) -> (Outcome, Outcome) {
+    if view.ledger.net(view.market) > 0 { (Outcome::Yes, Outcome::No) } else { (Outcome::No, Outcome::Yes) }
+}
+
+/// A size that the venue takes: a rest below its minimum is rounded up, where that leaves less than there was.
+fn whole(qty: Qty, min_size: Qty) -> Option<Qty> {
+    let rounded = qty.floor_to_cents().max(min_size);
+    (rounded.micro() < 2 * qty.micro()).then_some(rounded)
+}
+
+/// Confirmed shares of a token that are not offered already.
+fn sellable(view: &View<'_>, outcome: Outcome) -> Qty {
+    let instrument = view.market.instrument(outcome);
+    let sales = view.orders.working(view.market);
+    let offered = sales.filter(|o| o.intent.instrument == instrument && o.intent.side == Side::Sell);
+    view.ledger.settled(instrument).saturating_sub(offered.fold(Qty::ZERO, |sum, o| sum + o.leaves()))
+}
+
+/// Collateral that no working purchase of ours, in any market, has a claim on. A taker's fee is at most the rate's
+/// quarter a share; immediate orders are few and short, so they claim a whole pUSD a share.
+fn free(view: &View<'_>) -> Usdc {
+    let buys = view.orders.all_working().filter(|o| o.intent.side == Side::Buy);
+    let claims = buys.map(|o| o.leaves().notional_ceil(if o.intent.post_only { o.intent.price } else { Price::ONE }));
+    view.ledger.cash() - claims.sum()
+}
+
+/// Collateral that this decision's wishes claim already.
+fn wished(wishes: &Wishes) -> Usdc {
+    wishes
+        .iter()
+        .map(|w| match w {
+            Wish::Place(i) if i.side == Side::Buy => i.qty.notional_ceil(i.price),
+            _ => Usdc::ZERO,
+        })
+        .sum()
+}
+
+/// True if a bid of a leg would meet an order of ours, working or wished for: bids of both legs meet at 1.
+fn crosses(view: &View<'_>, leg: Outcome, price: Price, wishes: &Wishes) -> bool {
+    let meets = |i: &Intent| leg_of(i.instrument, i.side) != leg && leg_price(i) >= price.complement();
+    view.orders.working(view.market).any(|o| meets(&o.intent))
+        || wishes.iter().any(|w| matches!(w, Wish::Place(i) if meets(i)))
+}
+
+/// What is wanted, in the size that a resting order of another form can have: a sale is bounded by what is held.
+fn want_like(want: Option<Quote>, order: &Order) -> Option<Quote> {
+    let smaller = |w: Quote| Quote { qty: w.qty.min(order.intent.qty), ..w };
+    want.map(|w| if order.intent.side == Side::Sell { smaller(w) } else { w })
 }
 
 /// The number of the next intent of this decision: one more for each that it wished for already.
@@ -364,46 +492,57 @@ impl Strategy for Pair {
         if !self.params.enabled || view.trust == Trust::Settling {
             return;
         }
-        let fair = if view.trust == Trust::Good { Self::fair_ppm(view) } else { None };
-        if let Some(fair) = fair {
-            self.learn(view, fair);
+        let fair_ppm = if view.trust == Trust::Good { Self::fair_ppm(view) } else { None };
+        self.learn(view, fair_ppm);
+        let net = view.ledger.net(view.market);
+        let prices = fair_ppm
+            .filter(|_| !view.closed && Self::live(view))
+            .map(|fair_ppm| Prices { fair_ppm, reservation_ppm: fair_ppm - self.shift_ppm(net, fair_ppm) });
+        let mut wants = [None; 2];
+        if let Some(prices) = &prices {
+            let stance = self.stance(view, prices.fair_ppm);
+            wants = LEGS.map(|leg| self.quote(view, leg, prices, stance));
         }
-        let quoting = fair.filter(|_| !view.closed && Self::live(view));
-        for outcome in [Outcome::Yes, Outcome::No] {
-            let want = quoting.and_then(|fair| self.quote(view, outcome, fair));
-            self.work(view, outcome, fair, want, out);
+        for leg in LEGS {
+            self.work(view, leg, prices.as_ref(), wants[leg as usize], out);
         }
-        if let (true, Some(fair)) = (self.params.taker, quoting) {
-            self.take(view, fair, out);
+        if let (true, Some(prices)) = (self.params.taker, &prices) {
+            let (_, lagging) = leading_lagging(view);
+            self.controller(view, prices, wants[lagging as usize], out);
         }
-        let [yes, no] = [Outcome::Yes, Outcome::No].map(|o| view.ledger.settled(view.market.instrument(o)));
-        let pairs = yes.min(no);
-        if pairs >= Qty::shares(u64::from(self.params.merge_shares)) && view.ledger.may_merge(view.market, view.now) {
-            let _ = out.push(Wish::Merge(pairs));
-        }
+        self.merge(view, out);
     }
 
-    fn filled(&mut self, view: &View<'_>, instrument: InstrumentIx, side: Side, _qty: Qty) {
-        let Some(fair_ppm) = Self::fair_ppm(view) else { return };
-        let gains_with_yes = (instrument.outcome() == Outcome::Yes) == (side == Side::Buy);
-        let due = view.now.plus(u64::from(self.params.markout_ms) * 1_000_000);
-        if self.pending.is_full() {
-            self.pending.pop_front();
-        }
-        let sign = if gains_with_yes { 1 } else { -1 };
-        let _ = self.pending.push_back(Pending { market: view.market, due, fair_ppm, sign });
+    fn filled(&mut self, _view: &View<'_>, _instrument: InstrumentIx, _side: Side, _qty: Qty) {}
+
+    fn filled_at(&mut self, view: &View<'_>, fill: &NewFill) {
+        let Some(fair) = Self::fair_ppm(view).filter(|_| !fill.qty.is_zero()) else { return };
+        let a_share = |cash: Usdc| (i128::from(cash.micro()) * i128::from(PPM) / i128::from(fill.qty.micro())) as i64;
+        let leg = leg_of(fill.instrument, fill.side);
+        let cost_ppm = match fill.side {
+            Side::Buy => a_share(fill.notional + fill.fee),
+            Side::Sell => PPM - a_share(fill.notional - fill.fee),
+        };
+        let fair_ppm = if leg == Outcome::Yes { fair } else { PPM - fair };
+        let filled = Filled { market: view.market, leg, qty: fill.qty, cost_ppm, fair_ppm };
+        self.markouts.filled(&filled, view.now);
+    }
+
+    fn traded(&mut self, now: Nanos, print: &Print) {
+        self.queue.traded(now, print);
+    }
+
+    fn standing(&self, market: MarketIx) -> Option<Standing> {
+        self.memory.get(market.ix()).filter(|_| self.params.enabled).map(|m| m.post.standing())
     }
 
     fn digest(&self, h: &mut StateHasher) {
         for m in &self.memory {
-            h.i64(m.markout_ppm);
             h.u64(m.taken_at.0);
+            m.volatility.digest(h);
+            m.post.digest(h);
         }
-        for p in &self.pending {
-            h.u64(u64::from(p.market.0));
-            h.u64(p.due.0);
-            h.i64(p.fair_ppm);
-            h.i64(p.sign);
-        }
+        self.markouts.digest(h);
+        self.queue.digest(h);
     }
 }

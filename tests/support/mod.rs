@@ -393,8 +393,7 @@ impl Abroad {
                 "mode = \"live\"\n[venue]\nrest = \"{rest}\"\nrelayer = \"\"\ndata = \"{data}\"\n\
                  geoblock = \"{geoblock}\"\nws_market = \"{market}\"\n\
                  ws_user = \"{user}\"\nws_sports = \"{sports}\"\nca_file = \"{ca}\"\n[account]\nsignature_type = 0\n\
-                 [markets]\nconditions = {conditions}\n[log]\nlevel = \"trace\"\nfile = \"run.log\"\n\
-                 [strategy.pair]\nrest_ms = 100\n"
+                 [markets]\nconditions = {conditions}\n[log]\nlevel = \"trace\"\nfile = \"run.log\"\n"
             ),
         )
     }
