@@ -4,7 +4,7 @@
 use polyloly_fast::{
     engine::{
         digest::StateHasher,
-        exposure::{Exposure, Flow, Groups, Open, ROUNDING_MICRO, Told, UNMEASURED},
+        exposure::{Exposure, Filled, Flow, Groups, Open, ROUNDING_MICRO, Told, UNMEASURED},
     },
     types::{
         Account, Address, ConditionId, InMatch, InstrumentIx, Intent, MarketIx, MarketSpec, MatchIx, MatchSpec, Price,
@@ -58,10 +58,63 @@ fn universe(best_of: &[u8], markets: Vec<MarketSpec>) -> Universe {
     }
 }
 
+/// An exposure, and the orders that are open in it.
+struct Kept {
+    exposure: Exposure,
+    open: Vec<Open>,
+}
+
+impl core::ops::Deref for Kept {
+    type Target = Exposure;
+
+    fn deref(&self) -> &Exposure {
+        &self.exposure
+    }
+}
+
+impl core::ops::DerefMut for Kept {
+    fn deref_mut(&mut self) -> &mut Exposure {
+        &mut self.exposure
+    }
+}
+
+impl Kept {
+    fn new(universe: &Universe, groups: &[Groups]) -> Self {
+        Self { exposure: Exposure::new(universe, groups), open: Vec::new() }
+    }
+
+    fn tell(&mut self, m: MarketIx) {
+        self.exposure.open(m, self.open.iter().filter(|o| o.instrument().market() == m).copied());
+    }
+
+    /// An approved order goes out.
+    fn add(&mut self, open: &Open) {
+        self.open.push(*open);
+        self.tell(open.instrument().market());
+    }
+
+    /// What was open is open no more: cancelled, refused, over.
+    fn remove(&mut self, open: &Open) {
+        let at = self.open.iter().position(|o| o == open).expect("an order that is open");
+        self.open.swap_remove(at);
+        self.tell(open.instrument().market());
+    }
+
+    /// A part of an order is matched.
+    fn filled(&mut self, open: &Open, qty: Qty, notional: Usdc, fee: Usdc) -> Filled {
+        let filled = Filled::of(open, qty, notional, fee);
+        let at = self.open.iter().position(|o| o == open).expect("an order that is open");
+        self.open[at] = open.with(open.qty().saturating_sub(qty));
+        self.exposure.filled(&filled.flow);
+        self.tell(open.instrument().market());
+        filled
+    }
+}
+
 /// One match with these markets, without fees.
-fn one_match(best_of: u8, markets: &[(MarketKind, Team)]) -> Exposure {
+fn one_match(best_of: u8, markets: &[(MarketKind, Team)]) -> Kept {
     let markets = markets.iter().map(|(kind, first)| market(*kind, Some((0, *first)), 0)).collect();
-    Exposure::new(&universe(&[best_of], markets), &[])
+    Kept::new(&universe(&[best_of], markets), &[])
 }
 
 fn token(market: u16, outcome: Outcome) -> InstrumentIx {
@@ -229,7 +282,7 @@ const GROUPS: [Groups; 2] = [[Some(0), Some(2), None, None], [Some(0), Some(1), 
 type Step = (u8, u16, u16, u16);
 
 struct World {
-    exposure: Exposure,
+    exposure: Kept,
     books: Vec<Book>,
     /// What happens in each match in the end, and how doubtful rules are read.
     hidden: [usize; 2],
@@ -278,7 +331,7 @@ impl World {
         };
         Self {
             books: markets.iter().map(book).collect(),
-            exposure: Exposure::new(&universe(&matches, markets), &GROUPS),
+            exposure: Kept::new(&universe(&matches, markets), &GROUPS),
             hidden: [0, 1].map(|n: usize| usize::from(hidden[n]) % all[n].len()),
             reading,
         }
@@ -396,7 +449,7 @@ impl World {
 }
 
 /// A fill at the limit or better, as maker or taker, its integers rounded as the venue may.
-fn fill(exposure: &mut Exposure, intent: &Intent, leaves: i128, qty: i128, c: u16, fees: FeeSchedule) -> (Item, Flow) {
+fn fill(exposure: &mut Kept, intent: &Intent, leaves: i128, qty: i128, c: u16, fees: FeeSchedule) -> (Item, Flow) {
     let (limit, better) = (intent.price.units(), c / 7 % 40);
     let units = match intent.side {
         Buy => limit.saturating_sub(better).max(1),
@@ -660,7 +713,7 @@ fn an_order_counts_with_the_worst_fee_of_its_limit() {
         (1_000_000, 9_000, false, "115"), // not below 1: the highest fee of any price
     ];
     for (rate_ppm, units, post_only, exposure) in table {
-        let mut e = Exposure::new(&universe(&[], vec![market(Series, None, rate_ppm)]), &[]);
+        let mut e = Kept::new(&universe(&[], vec![market(Series, None, rate_ppm)]), &[]);
         let intent = intent(token(0, Outcome::Yes), Buy, units, post_only);
         e.add(&Open::of(&intent, Qty::shares(100), FeeSchedule { rate_ppm }));
         assert_eq!(e.of_market(MarketIx(0)), dollars(exposure), "{rate_ppm} at {units}");
@@ -678,7 +731,7 @@ proptest! {
     ) {
         let side = if buy { Buy } else { Sell };
         let fees = FeeSchedule { rate_ppm };
-        let mut e = Exposure::new(&universe(&[], vec![market(Series, None, rate_ppm)]), &[]);
+        let mut e = Kept::new(&universe(&[], vec![market(Series, None, rate_ppm)]), &[]);
         let open = Open::of(&intent(token(0, Outcome::Yes), side, units, false), Qty(micro), fees);
         e.add(&open);
         let limit = e.total();

@@ -27,7 +27,7 @@ use super::{
     lattice::{Lattice, STATES_MAX, State},
 };
 use crate::types::{
-    MarketIx, MatchIx, Qty, Universe, Usdc,
+    MarketIx, MatchIx, Universe, Usdc,
     event::Payout,
     market::{MarketKind, Team},
 };
@@ -57,6 +57,8 @@ struct Market {
     tied: bool,
     /// Cash, holdings, and what is open where it hurts, for each payoff of the first outcome.
     value: ByPayoff,
+    /// Of that, what orders are.
+    open: ByPayoff,
     payout: Option<Payout>,
     /// Its payoff in each case, in halves.
     pays: [u8; CASES_MAX],
@@ -176,6 +178,7 @@ impl Exposure {
                 first: place.map_or(Team::First, |place| place.first),
                 tied,
                 value: [0; 3],
+                open: [0; 3],
                 payout: None,
                 pays: [0; CASES_MAX],
             });
@@ -187,24 +190,27 @@ impl Exposure {
         made
     }
 
-    /// An approved order goes out: all of it is open.
-    pub fn add(&mut self, open: &Open) {
-        self.shift(open.instrument().market(), open.at_limit().harm());
+    /// What of a market's orders is or may be open now, all of it: at their limits, counted where they hurt.
+    pub fn open(&mut self, m: MarketIx, orders: impl Iterator<Item = Open>) {
+        let harm = |sum: ByPayoff, o: Open| {
+            let harm = o.at_limit().harm();
+            [0, 1, 2].map(|p| sum[p].saturating_add(harm[p]))
+        };
+        let now = orders.fold([0; 3], harm);
+        let before = core::mem::replace(&mut self.markets[m.ix()].open, now);
+        if now != before {
+            self.shift(m, [0, 1, 2].map(|p| now[p].saturating_sub(before[p])));
+        }
     }
 
-    /// What was open is open no more: cancelled, refused, over.
-    pub fn remove(&mut self, open: &Open) {
-        self.shift(open.instrument().market(), open.at_limit().harm().map(|d| -d));
+    /// A part of an order was matched. Until the settlement is final it counts where it hurts.
+    pub fn filled(&mut self, flow: &Flow) {
+        self.shift(flow.instrument().market(), flow.harm());
     }
 
-    /// Of what is open, `qty` shares were matched for `notional`, and `fee` was taken. Until the settlement is final
-    /// they count where they hurt: keep [`Filled::flow`] for it. What stays open is `open` with as much less.
-    pub fn filled(&mut self, open: &Open, qty: Qty, notional: Usdc, fee: Usdc) -> Filled {
-        let filled = Filled::of(open, qty, notional, fee);
-        let gone = open.with(qty.min(open.qty())).at_limit().harm();
-        let came = filled.flow.harm();
-        self.shift(open.instrument().market(), [0, 1, 2].map(|p| came[p].saturating_sub(gone[p])));
-        filled
+    /// A fill that was counted whole is not settled yet after all: one of an earlier run.
+    pub fn doubted(&mut self, flow: &Flow) {
+        self.shift(flow.instrument().market(), flow.help().map(|d| -d));
     }
 
     /// The settlement of a fill is final.

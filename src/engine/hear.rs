@@ -4,6 +4,7 @@ use super::{
     Action, Actions,
     book::Distrust,
     desk::{Desk, LOOKUP_NS},
+    exposure::Open,
     gate::{Closed, MarketClosed},
     life::Input,
     orders::{Order, Overfill},
@@ -196,9 +197,11 @@ impl Desk {
                     self.reconciliation.stranger_s_trade(self.now);
                     return None;
                 }
-                let strategy = self.orders.get(&order).map(|o| o.intent.strategy);
-                let told =
-                    NewTrade { instrument, side, qty, notional, curve: taker_curve, fees: fee, status, strategy };
+                let known = self.orders.get(&order);
+                let strategy = known.map(|o| o.intent.strategy);
+                let limit = known.map(|o| Open::of(&o.intent, o.leaves(), fee));
+                let curve = taker_curve;
+                let told = NewTrade { instrument, side, qty, notional, curve, fees: fee, status, strategy, limit };
                 let booked = self.ledger.trade(key, &told, self.now);
                 self.touched.add(m);
                 // One that failed before we heard of it used up the order's size all the same.

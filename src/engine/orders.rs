@@ -139,6 +139,8 @@ pub struct Orders {
     just_arrived: heapless::Vec<OrderHash, FINISHED_MAX>,
     /// Inputs that the table calls impossible.
     impossible: u64,
+    /// Markets in which something opened, closed or was filled since they were last taken: bit n is market n.
+    moved: u64,
 }
 
 impl Orders {
@@ -153,6 +155,7 @@ impl Orders {
             just_finished: heapless::Vec::new(),
             just_arrived: heapless::Vec::new(),
             impossible: 0,
+            moved: 0,
         }
     }
 
@@ -184,6 +187,7 @@ impl Orders {
             return false;
         }
         let Some(slot) = self.free.pop() else { return false };
+        self.moved |= 1 << market.0;
         self.slots[usize::from(slot)] = Some(Order {
             hash,
             intent,
@@ -272,6 +276,9 @@ impl Orders {
                 // One that is not told counts as one that may come late.
                 let _ = self.just_arrived.push(*hash);
             }
+            if before.is_terminal() != after.is_terminal() {
+                self.moved |= 1 << market.0;
+            }
             match (before.is_terminal(), after.is_terminal()) {
                 (false, true) => {
                     let list = &mut self.working[market.ix()];
@@ -309,6 +316,12 @@ impl Orders {
         self.just_arrived.clear();
     }
 
+    /// Markets in which something opened, closed or was filled since this was last asked: bit n is market n.
+    #[inline]
+    pub fn take_moved(&mut self) -> u64 {
+        core::mem::take(&mut self.moved)
+    }
+
     /// Inputs that venue and gateway cannot both have meant.
     pub fn impossible(&self) -> u64 {
         self.impossible
@@ -319,8 +332,10 @@ impl Orders {
     pub fn fill(&mut self, hash: &OrderHash, qty: Qty, now: Nanos) -> Result<(), Overfill> {
         let Some(order) = self.get_mut(hash) else { return Ok(()) };
         order.filled += qty;
+        let market = order.intent.instrument.market();
         let (filled, wanted) = (order.filled, order.intent.qty);
         let input = if filled + Qty::DUST > wanted { Input::FilledUp } else { Input::FilledPart };
+        self.moved |= 1 << market.0;
         self.apply(hash, input, now);
         if filled > wanted + Qty::DUST { Err(Overfill) } else { Ok(()) }
     }

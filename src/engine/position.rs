@@ -37,12 +37,15 @@ pub use self::{
     markout::{HORIZONS_NS, Markout},
     views::{AccountView, StrategyView},
 };
-use super::digest::StateHasher;
+use super::{
+    digest::StateHasher,
+    exposure::{Flow, Open},
+};
 use crate::types::{
     MarketIx, Nanos, OrderHash, Price, Qty, TradeKey, Usdc,
     event::{Payout, TradeStatus},
     fees::FeeSchedule,
-    ids::InstrumentIx,
+    ids::{InstrumentIx, Outcome},
     order::{Side, StrategyId},
 };
 
@@ -72,6 +75,12 @@ pub struct Fill {
 }
 
 impl Fill {
+    /// What it moved, at its own price.
+    fn flow(&self) -> Flow {
+        let cash = if self.side == Side::Buy { self.notional + self.fee } else { self.notional - self.fee };
+        Flow::new(self.instrument, self.side, self.qty, cash)
+    }
+
     fn digest(&self, (trade, order): &(TradeKey, OrderHash)) -> u64 {
         let mut h = StateHasher::default();
         h.bytes(&trade.0.to_le_bytes());
@@ -103,6 +112,8 @@ pub struct NewTrade {
     pub status: TradeStatus,
     /// Which strategy wanted the order; `None` for one of an earlier run.
     pub strategy: Option<StrategyId>,
+    /// The order's own limit, and what of it was open; `None` if it is not known any more.
+    pub limit: Option<Open>,
 }
 
 /// What the venue paid besides: neither a trade nor a payout.
@@ -145,6 +156,24 @@ type Owner = u8;
 const RECOVERED: Owner = StrategyId::ALL.len() as Owner;
 /// Owners of shares.
 pub const OWNERS: usize = StrategyId::ALL.len() + 1;
+
+/// A change that the exposure is to know of.
+#[derive(Clone, Copy, Debug)]
+pub enum Moved {
+    /// A new fill, not settled yet.
+    Filled(Flow),
+    /// Its settlement is final.
+    Confirmed(Flow),
+    /// Its settlement failed.
+    Failed(Flow),
+    /// Shares or cash came or went without a fill.
+    Held(Flow),
+    /// A fill of an earlier run, counted already, is not settled yet.
+    Doubted(Flow),
+}
+
+/// Most changes of one event.
+const MOVED_MAX: usize = 8;
 
 /// What a trade event changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,6 +255,8 @@ pub struct Ledger {
     /// Trades that were not final when last looked at, oldest first.
     unsettled: VecDeque<(Nanos, (TradeKey, OrderHash))>,
     endings: heapless::Deque<Ending, OUTCOMES>,
+    /// Since they were last taken.
+    moved: heapless::Vec<Moved, MOVED_MAX>,
 }
 
 impl Ledger {
@@ -256,6 +287,7 @@ impl Ledger {
             settled_order: VecDeque::with_capacity(FILLS_MAX),
             unsettled: VecDeque::with_capacity(UNSETTLED_MAX),
             endings: heapless::Deque::new(),
+            moved: heapless::Vec::new(),
         }
     }
 
@@ -341,13 +373,15 @@ impl Ledger {
         account.marked = true;
         if account.unmarked {
             account.unmarked = false;
-            for (holding, mark) in account.holdings.iter_mut().zip(marks) {
+            let tokens = [Outcome::Yes, Outcome::No].map(|o| m.instrument(o));
+            for ((holding, mark), token) in account.holdings.iter_mut().zip(marks).zip(tokens) {
                 let before = holding.cost_by(RECOVERED);
                 holding.recost(RECOVERED, mark);
                 let more = holding.cost_by(RECOVERED) - before;
                 self.start += more;
                 self.inventory -= more;
                 account.cash -= more;
+                let _ = self.moved.push(Moved::Held(Flow::new(token, Side::Buy, Qty::ZERO, more)));
             }
         }
         for (holding, mark) in account.holdings.iter_mut().zip(marks) {
@@ -357,6 +391,12 @@ impl Ledger {
                 self.inventory += holding.value() - before;
             }
         }
+    }
+
+    /// What the exposure is to know of, oldest first.
+    #[inline]
+    pub fn take_moved(&mut self) -> heapless::Vec<Moved, MOVED_MAX> {
+        core::mem::take(&mut self.moved)
     }
 
     /// A merge was asked for: these settled pairs are spoken for.

@@ -160,7 +160,7 @@ pub struct Filled {
 
 impl Filled {
     /// Of `open`, `qty` shares were matched for `notional`; `fee` was taken.
-    pub(super) fn of(open: &Open, qty: Qty, notional: Usdc, fee: Usdc) -> Self {
+    pub fn of(open: &Open, qty: Qty, notional: Usdc, fee: Usdc) -> Self {
         let limit = open.with(qty).at_limit();
         let cash = if open.side == Side::Buy { notional + fee } else { notional - fee };
         let real = Flow::new(open.instrument, open.side, qty, cash);

@@ -6,10 +6,11 @@
 //! lots, as if it had never been bought.
 
 use super::{
-    Cause, Ledger, Owner, RECOVERED,
+    Cause, Ledger, Moved, Owner, RECOVERED,
     holding::{Holding, Lot, NO_FILL, share, value},
     known::Known,
 };
+use crate::engine::exposure::Flow;
 use crate::types::{
     MarketIx, Qty, Side, Usdc,
     event::Payout,
@@ -294,7 +295,7 @@ impl Ledger {
     /// shares that we did not know of its gain at what they are worth; the difference to the mark is inventory's.
     pub fn adopt_shares(&mut self, i: InstrumentIx, venue: Qty) {
         let (holding, rounding) = (self.holding(i), self.rounding);
-        let (before, qty) = (holding.value(), holding.qty);
+        let (before, qty, cash) = (holding.value(), holding.qty, self.market_cash(i.market()));
         if venue > qty {
             let worth = value(venue, holding.mark) - before;
             let fill = self.next_fill();
@@ -303,6 +304,13 @@ impl Ledger {
         } else {
             self.draw(i, qty - venue, Cause::Lost, Usdc::ZERO, (NO_FILL, RECOVERED));
         }
+        let cash = self.market_cash(i.market()) - cash;
+        let flow = if venue > qty {
+            Flow::new(i, Side::Buy, venue - qty, -cash)
+        } else {
+            Flow::new(i, Side::Sell, qty - venue, cash)
+        };
+        let _ = self.moved.push(Moved::Held(flow));
         let holding = self.holding_mut(i);
         holding.settled = venue;
         let moved = holding.value() - before;
@@ -318,6 +326,7 @@ impl Ledger {
         holding.settled += qty;
         holding.add_lot(Lot { fill, owner: RECOVERED, qty, cost: worth });
         self.start += worth;
+        let _ = self.moved.push(Moved::Held(Flow::new(i, Side::Buy, qty, worth)));
         let account = &mut self.accounts[i.market().ix()];
         account.cash -= worth;
         account.unmarked = true;

@@ -1,6 +1,7 @@
 //! Which trades are known, and how far each is: every event of one is booked once, whatever is repeated.
 
-use super::{Booked, Fill, Ledger, NewTrade, OWNERS, Owner, RECOVERED, holding::NO_FILL, settlement::Ending};
+use super::{Booked, Fill, Ledger, Moved, NewTrade, OWNERS, Owner, RECOVERED, holding::NO_FILL, settlement::Ending};
+use crate::engine::exposure::{Filled, Flow};
 use crate::types::{
     Nanos, OrderHash, Qty, Side, TradeKey, Usdc, event::TradeStatus, fees::Rounding, order::StrategyId,
 };
@@ -12,6 +13,8 @@ pub(super) struct Known {
     /// Its number among our fills; its lot and what a sale took carry it.
     pub(super) n: u32,
     pub(super) owner: Owner,
+    /// As the exposure counts it.
+    pub(super) flow: Flow,
 }
 
 /// Whose shares a strategy's are. Shares of earlier runs are nobody's.
@@ -23,14 +26,16 @@ pub(super) fn owner_of(strategy: Option<StrategyId>) -> Owner {
 impl Ledger {
     /// Books one trade event of one of our orders. The key is (trade, order); a repeat changes nothing.
     pub fn trade(&mut self, key: (TradeKey, OrderHash), told: &NewTrade, now: Nanos) -> Booked {
-        let &NewTrade { instrument, side, qty, notional, curve, fees, status, strategy } = told;
+        let &NewTrade { instrument, side, qty, notional, curve, fees, status, strategy, limit } = told;
         self.accounts[instrument.market().ix()].moves += 1;
         if let Some(&known) = self.fills.get(&key) {
             return self.trade_again(key, known, qty, status);
         }
         let fee = curve.map_or(Usdc::ZERO, |c| fees.fee_on_curve(c, Rounding::HalfEven));
         let fill = Fill { instrument, side, qty, notional, fee, status };
-        let known = Known { fill, n: self.next_fill(), owner: owner_of(strategy) };
+        let filled = limit.map(|open| Filled::of(&open, qty, notional, fee));
+        let flow = filled.map_or_else(|| fill.flow(), |f| f.flow);
+        let known = Known { fill, n: self.next_fill(), owner: owner_of(strategy), flow };
         self.remember(key, known);
         if status == TradeStatus::Failed {
             self.note_failed(&fill);
@@ -43,10 +48,13 @@ impl Ledger {
             self.markouts.filled(&known, curve.is_some(), mark, now);
         }
         self.apply(&known);
+        let _ = self.moved.push(Moved::Filled(flow));
+        // No venue fills an order at a price that it does not allow: somebody is to look.
+        self.anomalies += u64::from(filled.is_some_and(|f| f.worse_by > Usdc::ZERO));
         self.watch(key, now);
         self.taker_fills += u64::from(curve.is_some());
         if status == TradeStatus::Confirmed {
-            self.settle(key, &fill);
+            self.settle(key, &known);
         }
         if let Some(payout) = self.accounts[market.ix()].payout {
             self.pay_out(market, payout);
@@ -81,11 +89,12 @@ impl Ledger {
                 set(self);
                 self.note_failed(&fill);
                 self.markouts.failed(known.n);
+                let _ = self.moved.push(Moved::Failed(known.flow));
                 Booked::Voided
             }
             (_, S::Confirmed) => {
                 set(self);
-                self.settle(key, &fill);
+                self.settle(key, &known);
                 Booked::Known
             }
             _ => {
@@ -124,7 +133,9 @@ impl Ledger {
         }
     }
 
-    fn settle(&mut self, key: (TradeKey, OrderHash), fill: &Fill) {
+    fn settle(&mut self, key: (TradeKey, OrderHash), known: &Known) {
+        let fill = &known.fill;
+        let _ = self.moved.push(Moved::Confirmed(known.flow));
         // Shares of a market that paid are gone, settled or not.
         let paid = self.accounts[fill.instrument.market().ix()].payout.is_some();
         let holding = self.holding_mut(fill.instrument);

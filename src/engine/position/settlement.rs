@@ -1,6 +1,6 @@
 //! What is not final: trades under way, how they end, and where the venue's count may differ from ours meanwhile.
 
-use super::{Fill, Known, Ledger, RECOVERED, holding::NO_FILL, value};
+use super::{Fill, Known, Ledger, Moved, RECOVERED, holding::NO_FILL, value};
 use crate::types::{MarketIx, Nanos, OrderHash, Qty, Side, TradeKey, Usdc, event::TradeStatus, ids::InstrumentIx};
 
 /// Final outcomes of trades that the pattern of failures is looked for in.
@@ -29,7 +29,7 @@ impl Ledger {
         if self.fills.contains_key(&key) {
             return false;
         }
-        let known = Known { fill, n: NO_FILL, owner: RECOVERED };
+        let known = Known { fill, n: NO_FILL, owner: RECOVERED, flow: fill.flow() };
         if matches!(fill.status, TradeStatus::Confirmed | TradeStatus::Failed) {
             self.remember(key, known);
             self.settled_order.push_back(key);
@@ -41,6 +41,7 @@ impl Ledger {
             Side::Sell => holding.settled += fill.qty,
         }
         self.remember(key, known);
+        let _ = self.moved.push(Moved::Doubted(known.flow));
         self.watch(key, now);
         true
     }
