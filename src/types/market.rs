@@ -80,7 +80,8 @@ pub enum MarketKind {
     /// The winner of the series with maps added (`map_handicap`): the first outcome wins if its team's maps minus the
     /// other's plus the line are above zero. The line is in half maps, always odd: −3 is a handicap of −1.5.
     Handicap(i8),
-    /// How many maps are played (`totals`): the first outcome is "over". The line is in half maps, always odd: 5 is 2.5.
+    /// How many maps are played (`totals`): the first outcome is "over". The line is in half maps, always odd: 5 is
+    /// 2.5.
     Total(u8),
     /// Anything whose payoff we do not model: it stands alone at its worst case.
     Other,
