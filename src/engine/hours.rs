@@ -365,12 +365,16 @@ mod tests {
             peak: windows.iter().map(|(text, ppm)| window(text, *ppm)).collect(),
             ..Hours::default()
         };
+        // No text says so, but a file of numbers can.
+        let late = Window { utc: Minutes { from: 1_380, to: 1_441 }, size_ppm: 1 };
+        let beyond = Hours { peak: vec![late], ..Hours::default() };
         let many: Vec<(String, u32)> = (0..9).map(|h| (format!("{h:02}:00-{h:02}:30"), 1)).collect();
         let many: Vec<(&str, u32)> = many.iter().map(|(text, ppm)| (text.as_str(), *ppm)).collect();
         for (hours, says) in [
             (with(&[("22:00-02:00", 1)]), "risk.hours.peak[0].utc = 22:00-02:00: must be within one UTC day"),
             (with(&[("22:00-02:00", 1)]), "as two, such as 22:00-24:00 and 00:00-02:00"),
             (with(&[("08:00-08:00", 1)]), "risk.hours.peak[0].utc = 08:00-08:00: must be within one UTC day"),
+            (beyond, "risk.hours.peak[0].utc = 23:00-24:01: must be within one UTC day"),
             (with(&[("08:00-10:00", 1), ("09:59-11:00", 1)]), "risk.hours.peak[1].utc = 09:59-11:00: must be apart"),
             (with(&[("08:00-10:00", 1), ("08:00-10:00", 1)]), "risk.hours.peak[1].utc = 08:00-10:00: must be apart"),
             (with(&[("08:00-10:00", 0)]), "risk.hours.peak[0].size_ppm = 0: must be 1 to 1000000"),

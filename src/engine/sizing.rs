@@ -198,6 +198,7 @@ mod tests {
         for (drawdown, ppm) in [
             ("-50", 1_000_000),
             ("0", 1_000_000),
+            ("99.5", 1_000_000),
             ("100", 1_000_000),
             ("100.000001", 999_999),
             ("175", 750_000),
@@ -338,7 +339,7 @@ mod tests {
                 drawdown_full_usdc: Usdc(full), drawdown_zero_usdc: Usdc(zero), ..SizingParams::default()
             };
             prop_assert_eq!(params.validate(), Ok(()));
-            let inside = full + (i128::from(wide) * i128::from(b) >> 20) as i64;
+            let inside = full + ((i128::from(wide) * i128::from(b)) >> 20) as i64;
             let ppm = i128::from(params.drawdown_ppm(Usdc(inside)));
             let left = i128::from(zero - inside) * 1_000_000;
             prop_assert!(ppm * i128::from(wide) <= left && left < (ppm + 1) * i128::from(wide));

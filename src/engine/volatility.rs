@@ -245,13 +245,29 @@ mod tests {
             h.finish()
         };
         let mut v = Volatility::new(&params());
-        let mut hashes = vec![hash(&v)];
-        for (mid, ms) in [(10_000, 0), (10_100, 10), (10_200, 20), (10_200, 30), (10_300, 2_000), (10_300, 9_000)] {
-            v.observe(mid, START.plus(ms * MS));
-            hashes.push(hash(&v));
-        }
-        let same: Vec<bool> = hashes.windows(2).map(|pair| pair[0] == pair[1]).collect();
-        assert_eq!(same, [false, false, false, true, false, true], "an unchanged mid changes nothing, all else does");
+        let unseen = hash(&v);
+        v.observe(10_000, START);
+        v.observe(12_000, START.plus(S));
+        let changed = |change: &dyn Fn(&mut Volatility, &mut Seen)| {
+            let (mut v, mut seen) = (v.clone(), v.seen.unwrap());
+            change(&mut v, &mut seen);
+            v.seen = Some(seen);
+            hash(&v)
+        };
+        let mut hashes = vec![
+            unseen,
+            changed(&|_, _| {}),
+            changed(&|v, _| v.variance += 1.0),
+            changed(&|v, _| v.varied = START.plus(7)),
+            changed(&|_, seen| seen.half_units += 1),
+            changed(&|_, seen| seen.now += 1.0),
+            changed(&|_, seen| seen.sample += 1.0),
+            changed(&|_, seen| seen.sampled = START.plus(7)),
+        ];
+        let all = hashes.len();
+        hashes.sort_unstable();
+        hashes.dedup();
+        assert_eq!(hashes.len(), all);
     }
 
     /// The same from the whole history: the log-odds just before every sample, from the first mid on.

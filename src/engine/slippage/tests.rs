@@ -119,6 +119,10 @@ fn what_to_do_instead() {
     let wanted = all_of(Buy, "200", 5_100);
     let tight = guard(&book(), &wanted, FeeSchedule::FREE, qty("133.34"), &limits(300, 300));
     assert_eq!(tight.recommend, WaitAsMaker, "what stays within is less than the market takes");
+    // 0.015 shares are 453.3 above the mid, 0.01 are 460: their fee of 0.00012495 is rounded up.
+    let crumbs = book_on(TickSize::Cent, &[(4_900, Qty::ONE)], &[(5_100, qty("0.015")), (9_000, Qty::ONE)]);
+    let verdict = guard(&crumbs, &all_of(Buy, "1", 5_100), SPORTS, Qty(LOT), &limits(455, 10_000));
+    assert_eq!(verdict.recommend, WaitAsMaker, "what is recommended is asked again as it would be sent");
     let dear = guard(&book(), &all_of(Buy, "100", 5_100), SPORTS, MIN, &limits(10_000, 244));
     assert_eq!(dear.recommend, WaitAsMaker, "the fee alone is 245");
 }
