@@ -4,11 +4,12 @@ use super::{
     Action, Actions, MARKETS_MAX, Probe, Step,
     book::{Book, Distrust},
     digest::StateHasher,
+    exposure::{Exposure, Open},
     gate::{Closed, MarketClosed},
     life::Input,
     limits::Limits,
     orders::{self, Orders},
-    position::Ledger,
+    position::{Ledger, Moved},
     reconcile::Reconciliation,
     refusal::Refusal,
     report,
@@ -107,6 +108,10 @@ pub(super) struct Desk {
     mirror_bad_since: Vec<Option<Nanos>>,
     pub(super) orders: Orders,
     pub(super) ledger: Ledger,
+    pub(super) exposure: Exposure,
+    /// What the day lost for good, and what of the exposure is that: [`Desk::measure_day`].
+    lost_today: Usdc,
+    over: Usdc,
     pub(super) risk: Risk,
     pub(super) reconciliation: Reconciliation,
     /// The venue's page of each market, once read, and when it is asked for next.
@@ -162,6 +167,7 @@ impl Desk {
         let mut universe = universe.clone();
         universe.markets.truncate(MARKETS_MAX);
         let markets = universe.markets.len();
+        let risk = Risk::new(limits, &universe);
         let hashers = universe
             .markets
             .iter()
@@ -186,7 +192,10 @@ impl Desk {
             mirror_bad_since: vec![None; markets],
             orders: Orders::new(markets),
             ledger: Ledger::new(markets),
-            risk: Risk::new(limits, markets),
+            exposure: Exposure::new(&universe, &risk.groups().of),
+            lost_today: Usdc::ZERO,
+            over: Usdc::ZERO,
+            risk,
             reconciliation: Reconciliation::new(markets),
             facts: vec![None; markets],
             facts_due: vec![Nanos::default(); markets],
@@ -243,6 +252,7 @@ impl Desk {
     /// day and an error of the accounts do, because they are still there.
     fn reset_kill(&mut self) {
         self.risk.reset_kill();
+        self.risk.guards().reset(self.now);
         self.ledger.forgive_failures();
         self.cuts = 0;
     }
@@ -267,10 +277,44 @@ impl Desk {
         self.universe.indices().for_each(|m| self.touched.add(m));
     }
 
+    /// Brings the exposure up to date with what the event changed. Nothing is approved on an older one.
+    #[inline]
+    pub(super) fn measure(&mut self) {
+        for moved in self.ledger.take_moved() {
+            match moved {
+                Moved::Filled(flow) => self.exposure.filled(&flow),
+                Moved::Confirmed(flow) => self.exposure.confirmed(&flow),
+                Moved::Failed(flow) => self.exposure.failed(&flow),
+                Moved::Held(flow) => self.exposure.hold(&flow),
+                Moved::Doubted(flow) => self.exposure.doubted(&flow),
+            }
+        }
+        let mut markets = Markets(self.orders.take_moved());
+        while let Some(m) = markets.take() {
+            let fee = self.universe.market(m).fee;
+            let open = self.orders.working(m).map(|o| Open::of(&o.intent, o.leaves(), fee));
+            self.exposure.open(m, open);
+        }
+    }
+
+    /// What this UTC day has lost for good: since its start, in matches that are over, and by rounding.
+    ///
+    /// Worst is `equity at the day's start − (start − Σ E + rounding + income)`, with Σ E over what is over and what is
+    /// not; the second part is risk's to add.
+    fn measure_day(&mut self) {
+        let (sum, above) = self.exposure.over();
+        let before_today = self.ledger.equity_change() - self.ledger.today().equity_change;
+        self.over = above;
+        self.lost_today = Usdc(before_today.0.saturating_add(sum.0)) - self.ledger.account_line();
+    }
+
     /// Deadlines: what should have happened by now and did not.
     pub(super) fn tick(&mut self, out: &mut Actions) {
         self.orders.forget_old(self.now);
         self.risk.tick(self.now);
+        self.measure();
+        self.measure_day();
+        self.risk.guards().earned(self.ledger.equity_change());
         self.risk.watch_loss(-self.ledger.day_loss());
         self.watch_connections(out);
         for m in self.universe.indices() {
@@ -587,6 +631,7 @@ impl Desk {
             closed: self.risk.closed().is_some() || self.risk.market(m).pulls(),
             epochs: StrategyId::ALL.map(|s| self.risk.next_epoch(m, s)),
             budget: self.risk.budget(self.now),
+            size_ppm: self.risk.size_ppm(m, self.now),
             state: self.trading_state(m),
             orders: &self.orders,
             ledger: &self.ledger,
@@ -628,6 +673,7 @@ impl Desk {
     ) {
         self.counts.intents += 1;
         let m = intent.instrument.market();
+        self.measure();
         // One whose fate is unknown has a refusal of its own.
         let same = |o: &orders::Order| {
             let i = &o.intent;
@@ -650,6 +696,11 @@ impl Desk {
             mark_units: risk::mark_units(intent.instrument.outcome(), mark.unwrap_or(10_000)),
             orders: &self.orders,
             ledger: &self.ledger,
+            exposure: &self.exposure,
+            lost_today: self.lost_today,
+            over: self.over,
+            book: &self.instruments[intent.instrument.ix()].book,
+            game_start: self.facts[m.ix()].map_or(self.universe.market(m).game_start, |f| f.game_start),
             now: self.now,
         };
         let verdict = self.risk.check(intent, &facts);
@@ -689,6 +740,8 @@ impl Desk {
         h.debug(&self.mirror_bad_since);
         self.orders.digest(h);
         self.ledger.digest(h);
+        self.exposure.digest(h);
+        h.debug(&(self.lost_today, self.over));
         self.risk.digest(h);
         h.debug(&(self.game, self.over_since, self.match_feed, self.now, self.run_tag, self.next_salt));
         self.reconciliation.digest(h);

@@ -5,7 +5,6 @@ use super::{
     desk::Desk,
     position::{self, StrategyView},
     report::{self, Detail, Holding, OpenOrder},
-    risk,
     strategy::Strategy,
 };
 use crate::types::{
@@ -94,12 +93,10 @@ impl Desk {
         self.universe.indices().map(of).sum()
     }
 
-    /// The worst loss that is possible now: the sum over the markets, and the worst of them.
+    /// The worst loss that is possible now: of everything, and of the worst match.
     fn exposures(&self) -> [Usdc; 2] {
-        let of =
-            |m: MarketIx| risk::exposure(m, self.universe.market(m), &self.ledger, &self.orders, None).max(Usdc::ZERO);
-        let worst = self.universe.indices().map(of).max().unwrap_or_default();
-        [self.universe.indices().map(of).sum(), worst]
+        let worst = self.universe.indices().map(|m| self.exposure.of_market(m)).max().unwrap_or_default();
+        [self.exposure.total(), worst.max(Usdc::ZERO)]
     }
 
     /// What happened so far, for people and for `--summary`. Allocates; never called on the hot path.

@@ -116,6 +116,8 @@ pub enum Told {
 /// What one more order would do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct After {
+    /// Exposure of its market alone, as if nothing else of the match were held.
+    pub market: Usdc,
     /// Exposure of its match, or of its market if that is in none.
     pub worst: Usdc,
     /// By how much the exposure above zero rises, there and in each group of it.
@@ -125,7 +127,7 @@ pub struct After {
 }
 
 impl After {
-    const UNMEASURED: Self = Self { worst: UNMEASURED, rise: UNMEASURED, total: UNMEASURED };
+    const UNMEASURED: Self = Self { market: UNMEASURED, worst: UNMEASURED, rise: UNMEASURED, total: UNMEASURED };
 }
 
 /// The exposure of everything. Allocates when it is made, never after.
@@ -264,6 +266,15 @@ impl Exposure {
         if self.unmeasured { UNMEASURED } else { usdc(self.total) }
     }
 
+    /// What is over: the exposures of the matches whose every market was paid, which cannot change any more. Their sum,
+    /// gains against losses, and what of [`Exposure::total`] they are.
+    pub fn over(&self) -> (Usdc, Usdc) {
+        let paid = |joint: &&Joint| joint.markets.iter().all(|m| self.markets[usize::from(*m)].payout.is_some());
+        let each = self.joints.iter().filter(paid).map(Joint::worst);
+        let (sum, above) = each.fold((0, 0), |(sum, above), worst| (sum + worst, above + worst.max(0)));
+        if self.unmeasured { (UNMEASURED, Usdc::ZERO) } else { (usdc(sum), usdc(above)) }
+    }
+
     /// The same over the matches of a group; nothing for one without matches.
     pub fn group(&self, group: u16) -> Usdc {
         let sum = self.groups.get(usize::from(group)).copied().unwrap_or(0);
@@ -295,7 +306,8 @@ impl Exposure {
             joint.worst() + market.least() - least_of(&value, market.payout)
         };
         let rise = worst.max(0) - joint.worst().max(0);
-        After { worst: usdc(worst), rise: usdc(rise), total: usdc(self.total + rise) }
+        let market = -least_of(&value, market.payout);
+        After { market: usdc(market), worst: usdc(worst), rise: usdc(rise), total: usdc(self.total + rise) }
     }
 
     /// Everything that decides, into the state hash.

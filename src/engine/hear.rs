@@ -4,7 +4,7 @@ use super::{
     Action, Actions,
     book::Distrust,
     desk::{Desk, LOOKUP_NS},
-    exposure::Open,
+    exposure::{Open, Told},
     gate::{Closed, MarketClosed},
     life::Input,
     orders::{Order, Overfill},
@@ -214,6 +214,9 @@ impl Desk {
                     self.order_input(&order, Input::Gone);
                 }
                 if booked == Booked::New {
+                    if let Some(strategy) = strategy {
+                        self.risk.guards().filled(instrument, side, strategy, self.now);
+                    }
                     let fee = taker_curve.map_or(Usdc::ZERO, |c| fee.fee_on_curve(c, Rounding::HalfEven));
                     return Some(NewFill { instrument, side, qty, notional, fee });
                 }
@@ -522,6 +525,10 @@ impl Desk {
         if market.ix() < self.universe.markets.len() {
             self.ledger.resolve(market, payout);
             self.mark_resolved(market);
+            // Payouts that no outcome of the match explains: its markets do not make up for each other any more.
+            if self.exposure.resolved(market, payout) == Told::Contradicts {
+                self.mismatch(market);
+            }
         }
     }
 

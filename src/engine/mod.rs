@@ -12,6 +12,8 @@ pub mod digest;
 pub mod exposure;
 pub mod fat_finger;
 pub mod gate;
+pub mod groups;
+pub mod guards;
 mod hear;
 pub mod hours;
 pub mod lattice;
@@ -154,6 +156,7 @@ impl<S: Strategy> Engine<S> {
             Event::Match(e) => desk.hear_match(*e),
             Event::Control(e) => desk.hear_control(*e, out),
         }
+        desk.measure();
         probe.mark(Step::Book);
         while let Some(market) = self.desk.touched.take() {
             // In the middle of a message its market is in no state to be decided on; the message's end does it.
@@ -173,6 +176,7 @@ impl<S: Strategy> Engine<S> {
             && let Some(mid) = desk.instruments[m.instrument(Outcome::Yes).ix()].book.mid_half_units()
         {
             desk.ledger.mark(m, mid);
+            desk.risk.guards().moved(m, mid, desk.now);
         }
         if desk.ledger.payout(m).is_some() {
             return;

@@ -74,8 +74,28 @@ pub enum Refusal {
     RateLimit,
     /// The market's worst case would pass its limit.
     MarketLimit,
-    /// The total worst case would pass its limit, or the day's loss would.
+    /// The total worst case would pass its limit.
     TotalLimit,
+    /// The match's worst case, over every outcome, would pass its limit.
+    MatchLimit,
+    /// The worst case of a tournament, a team or a group of matches would pass its limit.
+    GroupLimit,
+    /// The day's loss and the worst case together would pass the daily limit.
+    DayLimit,
+    /// What is left of the collateral would not complete what is unpaired.
+    Reserve,
+    /// Larger than is allowed now: the price moves fast, or a loss or a kill was not long ago.
+    Size,
+    /// Far larger than the touch or than what is usual.
+    FatFinger,
+    /// The same again and again: a loop.
+    Runaway,
+    /// It would trade too far from the middle, or from its own price, with the fee.
+    Slippage,
+    /// Not at this time.
+    Hours,
+    /// The market is restricted by hand.
+    Restricted,
     /// Open buys would cost more than there is.
     Cash,
     /// The same is working already.
@@ -84,7 +104,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 47] = [
         Self::KillSwitch,
         Self::Stopping,
         Self::UserStreamDown,
@@ -120,6 +140,16 @@ impl Refusal {
         Self::RateLimit,
         Self::MarketLimit,
         Self::TotalLimit,
+        Self::MatchLimit,
+        Self::GroupLimit,
+        Self::DayLimit,
+        Self::Reserve,
+        Self::Size,
+        Self::FatFinger,
+        Self::Runaway,
+        Self::Slippage,
+        Self::Hours,
+        Self::Restricted,
         Self::Cash,
         Self::Duplicate,
     ];
@@ -162,6 +192,16 @@ impl Refusal {
             Self::RateLimit => "rate_limit",
             Self::MarketLimit => "market_limit",
             Self::TotalLimit => "total_limit",
+            Self::MatchLimit => "match_limit",
+            Self::GroupLimit => "group_limit",
+            Self::DayLimit => "day_limit",
+            Self::Reserve => "reserve",
+            Self::Size => "size",
+            Self::FatFinger => "fat_finger",
+            Self::Runaway => "runaway",
+            Self::Slippage => "slippage",
+            Self::Hours => "hours",
+            Self::Restricted => "restricted",
             Self::Cash => "cash",
             Self::Duplicate => "duplicate",
         }

@@ -1,30 +1,33 @@
 //! Step 5 of 9: intent → approved. Nothing leaves the system that did not pass here.
 //!
-//! Exposure of a market is its worst loss over what it can pay, with every working order filled at its limit wherever
-//! that hurts: `E = −min over outcomes of [cash + Σ holdings·payout + Σ orders min(0, s·(payout − limit) − fee)]`.
-//! A payout of ½ is never worse than the worse of 1 and 0, because the sum is concave in the payout: two outcomes do.
-//! No venue event can raise a market's exposure; only an order that we approve can.
+//! What can be lost is counted over every outcome of a match, with every order that is or may be open where it hurts
+//! (`engine::exposure`): nothing that the venue does raises it, only an order that is approved here.
 
 use serde::Serialize;
 
 use super::{
+    book::Book,
     breaker::{Breaker, Change, Rule},
     digest::StateHasher,
+    exposure::{Exposure, Open},
     gate::{Closed, Gate, MarketClosed, MarketGate},
+    groups::GroupLimits,
+    guards::{Around, Guards},
     limits::Limits,
-    orders::{Order, Orders},
+    orders::Orders,
     position::Ledger,
     refusal::Refusal,
+    sizing::FULL_PPM,
     trading::TradingState,
 };
 use crate::types::{
-    MarketIx, MarketSpec, Nanos, OrderHash, Price, Qty, Side, Stamp, TickSize, Usdc,
+    MarketIx, MarketSpec, Nanos, OrderHash, Price, Qty, Side, Stamp, TickSize, Universe, Usdc,
     amounts::Amounts,
     eip712::OrderDigest,
     event::{Dependency, KillReason},
     fees::Rounding,
     ids::Outcome,
-    order::{Intent, StrategyId},
+    order::{Intent, Purpose, StrategyId},
 };
 
 /// Cancels of one market, of its last twenty, that were not carried out and open its breaker.
@@ -118,6 +121,16 @@ pub struct Facts<'a> {
     pub orders: &'a Orders,
     /// Accounts.
     pub ledger: &'a Ledger,
+    /// What can be lost.
+    pub exposure: &'a Exposure,
+    /// What the day lost for good, in matches that are over and beside the matches.
+    pub lost_today: Usdc,
+    /// What of the exposure is over and in `lost_today`.
+    pub over: Usdc,
+    /// The book of the intent's token.
+    pub book: &'a Book,
+    /// When the market's game starts, by the venue's last word.
+    pub game_start: Option<Nanos>,
     /// Now.
     pub now: Nanos,
 }
@@ -177,6 +190,8 @@ impl Switches {
 /// The gate: switches, limits, and what they depend on.
 #[derive(Debug)]
 pub struct Risk {
+    guards: Guards,
+    groups: GroupLimits,
     limits: Limits,
     kill: Option<KillReason>,
     gate: Gate,
@@ -196,7 +211,8 @@ pub struct Risk {
 
 impl Risk {
     /// Closed until the streams report themselves.
-    pub fn new(limits: Limits, markets: usize) -> Self {
+    pub fn new(limits: Limits, universe: &Universe) -> Self {
+        let markets = universe.markets.len();
         let bucket = u64::from(limits.orders_per_s) * 1_000_000;
         let mut gate = Gate::default();
         gate.set(Closed::UserStreamDown, true);
@@ -209,6 +225,8 @@ impl Risk {
             errors: 0,
             errors_at: Nanos::default(),
             epochs: vec![[0; StrategyId::ALL.len()]; markets],
+            guards: Guards::new(universe, &limits),
+            groups: GroupLimits::of(universe, &limits),
             limits,
             bucket,
             bucket_at: Nanos::default(),
@@ -361,6 +379,7 @@ impl Risk {
         match &verdict {
             Ok(_) => {
                 self.bucket -= 1_000_000;
+                self.guards.approved(intent, facts.now);
                 self.epochs[market][intent.strategy as usize] = intent.epoch;
                 // It may be the one trial of a breaker that is half open.
                 for breaker in &mut self.markets[market].breakers {
@@ -417,17 +436,25 @@ impl Risk {
         refuse_if(full, Refusal::TooManyWorking)?;
         self.refill(f.now);
         refuse_if(self.bucket < 1_000_000, Refusal::RateLimit)?;
-        let exposure_of = |m: MarketIx, plus| exposure(m, &f.specs[m.ix()], f.ledger, f.orders, plus);
-        let here = exposure_of(market, Some(intent));
-        refuse_if(here > self.limits.market_usdc, Refusal::MarketLimit)?;
-        let others: Usdc = (0..f.specs.len() as u16)
-            .map(MarketIx)
-            .filter(|&m| m != market)
-            .map(|m| exposure_of(m, None).max(Usdc::ZERO))
-            .sum();
-        let total = here.max(Usdc::ZERO) + others;
-        // A market that lost already counts with what it lost, so the day's limit holds before each order.
-        refuse_if(total > self.limits.total_usdc.min(self.limits.daily_loss_usdc), Refusal::TotalLimit)?;
+        let around = Around { spec, book: f.book, game_start: f.game_start, now: f.now };
+        self.guards.check(intent, &around)?;
+        if intent.purpose == Purpose::Quote {
+            let ppm = i128::from(self.guards.size_ppm(market, f.now));
+            let allowed = i128::from(self.limits.order_usdc.0) * ppm / i128::from(FULL_PPM);
+            refuse_if(i128::from(cost.0) > allowed, Refusal::Size)?;
+        }
+        let after = f.exposure.after(&Open::of(intent, qty, spec.fee));
+        refuse_if(after.market > self.limits.market_usdc, Refusal::MarketLimit)?;
+        refuse_if(after.worst > self.limits.match_usdc, Refusal::MatchLimit)?;
+        for group in f.exposure.groups_of(market) {
+            let limit = self.groups.limits.get(usize::from(group)).copied().unwrap_or(Usdc::ZERO);
+            let then = f.exposure.group(group).0.saturating_add(after.rise.0);
+            refuse_if(then > limit.0, Refusal::GroupLimit)?;
+        }
+        refuse_if(after.total > self.limits.total_usdc, Refusal::TotalLimit)?;
+        // What is lost already and what can still be lost, together, before each order.
+        let day = after.total.0.saturating_sub(f.over.0).saturating_add(f.lost_today.0.max(0));
+        refuse_if(day > self.limits.daily_loss_usdc.0, Refusal::DayLimit)?;
         if intent.side == Side::Buy {
             let committed: Usdc = f
                 .orders
@@ -435,9 +462,34 @@ impl Risk {
                 .filter(|o| o.intent.side == Side::Buy)
                 .map(|o| worst_cost(&o.intent, o.leaves(), &f.specs[o.intent.instrument.market().ix()]))
                 .sum();
-            refuse_if(committed + cost > f.ledger.cash(), Refusal::Cash)?;
+            let left = f.ledger.cash() - committed - cost;
+            refuse_if(left < Usdc::ZERO, Refusal::Cash)?;
+            let completing = (intent.purpose == Purpose::Complete).then_some(market);
+            refuse_if(left < self.reserve(f.ledger, f.specs.len(), completing), Refusal::Reserve)?;
         }
         Ok(Passed { intent: *intent, amounts: crate::types::amounts::limit(intent.side, intent.price, qty) })
+    }
+
+    /// Collateral that completing what is unpaired takes at the mark, without the market that is being completed.
+    fn reserve(&self, ledger: &Ledger, markets: usize, but: Option<MarketIx>) -> Usdc {
+        let all = (0..markets as u16).map(MarketIx).filter(|m| Some(*m) != but);
+        let cost: i128 = all.map(|m| i128::from(ledger.completion_cost(m).0)).sum();
+        Usdc(i64::try_from(cost * i128::from(self.limits.completion_percent) / 100).unwrap_or(i64::MAX))
+    }
+
+    /// The guards of time, size and habit.
+    pub fn guards(&mut self) -> &mut Guards {
+        &mut self.guards
+    }
+
+    /// How much of its size a new quote in a market may have now, in parts per million.
+    pub fn size_ppm(&self, m: MarketIx, now: Nanos) -> u32 {
+        self.guards.size_ppm(m, now)
+    }
+
+    /// The groups of each match, for the exposure.
+    pub fn groups(&self) -> &GroupLimits {
+        &self.groups
     }
 
     /// New orders that the rate limit leaves now.
@@ -472,6 +524,7 @@ impl Risk {
     /// Every switch, breaker and counter that decides, into the state hash.
     pub(super) fn digest(&self, h: &mut StateHasher) {
         h.debug(&self.kill);
+        self.guards.digest(h);
         h.u64(u64::from(self.gate.bits()));
         h.u64(self.bucket);
         h.u64(self.bucket_at.0);
@@ -515,29 +568,6 @@ fn crosses_own(intent: &Intent, orders: &Orders) -> bool {
             _ => false,
         }
     })
-}
-
-/// The worst loss of a market, with its working orders and perhaps one more counted where they hurt.
-/// Negative when even the worst outcome is a profit.
-pub fn exposure(m: MarketIx, spec: &MarketSpec, ledger: &Ledger, orders: &Orders, plus: Option<&Intent>) -> Usdc {
-    let cash = ledger.market_cash(m);
-    let worst = [Outcome::Yes, Outcome::No].map(|winner| {
-        let held = Usdc(ledger.qty(m.instrument(winner)).micro() as i64);
-        let open: Usdc = orders.working(m).map(|o: &Order| worst_of(&o.intent, o.leaves(), winner, spec)).sum();
-        let new = plus.map_or(Usdc::ZERO, |i| worst_of(i, i.qty, winner, spec));
-        cash + held + open + new
-    });
-    -worst[0].min(worst[1])
-}
-
-/// What an order adds if `winner` wins and it was filled only if that hurts: zero or less.
-fn worst_of(intent: &Intent, qty: Qty, winner: Outcome, spec: &MarketSpec) -> Usdc {
-    let pays = Usdc(if intent.instrument.outcome() == winner { qty.micro() as i64 } else { 0 });
-    let gain = match intent.side {
-        Side::Buy => pays - qty.notional_ceil(intent.price),
-        Side::Sell => qty.notional_floor(intent.price) - pays,
-    };
-    (gain - worst_fee(intent, qty, spec)).min(Usdc::ZERO)
 }
 
 /// The mark of one token in units of 0.0001, from the first outcome's mark in half-units.

@@ -73,6 +73,8 @@ pub struct View<'a> {
     pub epochs: [u32; StrategyId::ALL.len()],
     /// New orders that the rate limit leaves now.
     pub budget: u32,
+    /// How much of its size a new quote may have now, in parts per million; more is refused.
+    pub size_ppm: u32,
     /// Its trading state.
     pub state: TradingState,
     /// Every order.

@@ -39,6 +39,7 @@ use crate::{
     engine::{
         digest::StateHasher,
         orders::Order,
+        sizing::scaled,
         strategy::{NewFill, Play, Print, Standing, Strategy, Trust, View, Wish, Wishes},
     },
     types::{
@@ -168,11 +169,17 @@ impl Pair {
         let clears = view.game_start.filter(|_| view.spec.clear_on_start);
         let ends = clears.is_some_and(|at| view.now < at && view.now.plus(wind_down_ns) >= at);
         let extreme = i64::from(self.params.extreme_units) * PPM_PER_UNIT;
-        match self.memory[view.market.ix()].post.standing() {
+        let stance = match self.memory[view.market.ix()].post.standing() {
             _ if ends || !(extreme..=PPM - extreme).contains(&fair_ppm) => Stance::Reduce,
             Standing::Off { .. } => Stance::Reduce,
             Standing::Probing => Stance::Both(view.spec.min_size.min(self.clip())),
             Standing::Quoting => Stance::Both(self.clip()),
+        };
+        // Risk leaves new quotes less of their size when prices move fast, after losses, and at certain hours.
+        match stance {
+            Stance::Both(clip) if scaled(clip, view.size_ppm) < view.spec.min_size => Stance::Reduce,
+            Stance::Both(clip) => Stance::Both(scaled(clip, view.size_ppm)),
+            Stance::Reduce => Stance::Reduce,
         }
     }
 

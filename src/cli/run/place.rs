@@ -174,6 +174,10 @@ impl Place {
         passed("account may trade");
         let mut universe = boot.universe(&conditions).map_err(Refused::preflight)?;
         universe.tie(&ties).map_err(Refused::preflight)?;
+        config.engine.risk.unknown(&universe).map_err(|bad| {
+            let each: Vec<_> = bad.iter().map(ToString::to_string).collect();
+            Refused::preflight(each.join("; "))
+        })?;
         passed(&format!("{} markets", universe.markets.len()));
         passed(&funded(&mut boot, &auth, &universe)?);
         let cleared = boot.clear_open_orders(&auth).map_err(|e| {

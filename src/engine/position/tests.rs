@@ -41,7 +41,7 @@ fn trade(
 ) -> Booked {
     let curve = taker.then(|| price.curve(qty));
     let (notional, strategy) = (qty.notional_floor(price), Some(StrategyId::Pair));
-    let told = NewTrade { instrument, side, qty, notional, curve, fees: fees(), status, strategy };
+    let told = NewTrade { instrument, side, qty, notional, curve, fees: fees(), status, strategy, limit: None };
     l.trade(key(n), &told, Nanos(0))
 }
 

@@ -1,9 +1,12 @@
 //! What the accounts say: sums for the reports, the equations that hold at every event, the state hash.
 
-use super::{CAUSES, Day, Ledger, Markout, OWNERS, Totals, holding::Holding};
+use super::{
+    CAUSES, Day, Ledger, Markout, OWNERS, Totals,
+    holding::{Holding, value},
+};
 use crate::{
     engine::{digest::StateHasher, report},
-    types::{MarketIx, Qty, Usdc, event::Payout, order::StrategyId},
+    types::{MarketIx, Qty, Usdc, event::Payout, ids::Outcome, order::StrategyId},
 };
 
 /// What one market's account says, for reports.
@@ -60,6 +63,14 @@ impl StrategyView {
 }
 
 impl Ledger {
+    /// What it takes to complete what is unpaired in a market, at the mark: the other token for each share.
+    #[inline]
+    pub fn completion_cost(&self, m: MarketIx) -> Usdc {
+        let net = self.net(m);
+        let lagging = if net > 0 { Outcome::No } else { Outcome::Yes };
+        value(Qty(net.unsigned_abs()), self.holding(m.instrument(lagging)).mark)
+    }
+
     fn held(&self) -> impl Iterator<Item = &Holding> {
         self.accounts.iter().flat_map(|a| &a.holdings)
     }
