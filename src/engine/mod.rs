@@ -42,7 +42,8 @@ use self::{
     strategy::{Print, Standing, Strategy, Trust, Wish, Wishes},
 };
 use crate::types::{
-    Event, InstrumentIx, MarketIx, OrderHash, Sequenced, Stamp, Universe, eip712::OrderHasher,
+    Event, InstrumentIx, MarketIx, OrderHash, Sequenced, Stamp, Universe,
+    eip712::OrderHasher,
     event::{KillReason, MarketEvent},
     ids::Outcome,
 };

@@ -275,14 +275,7 @@ impl Pair {
     }
 
     /// True if a working quote may stay.
-    fn keep(
-        &self,
-        view: &View<'_>,
-        leg: Outcome,
-        order: &Order,
-        prices: Option<&Prices>,
-        want: Option<Quote>,
-    ) -> bool {
+    fn keep(&self, view: &View<'_>, leg: Outcome, order: &Order, prices: Option<&Prices>, want: Option<Quote>) -> bool {
         let (Some(want), Some(prices)) = (want_like(want, order), prices) else { return false };
         let age = view.now.since(order.created);
         if age > u64::from(self.params.ttl_s) * 500_000_000 {
@@ -502,10 +495,9 @@ impl Strategy for Pair {
         let fair_ppm = if view.trust == Trust::Good { Self::fair_ppm(view) } else { None };
         self.learn(view, fair_ppm);
         let net = view.ledger.net(view.market);
-        let prices = fair_ppm.filter(|_| !view.closed && Self::live(view)).map(|fair_ppm| Prices {
-            fair_ppm,
-            reservation_ppm: fair_ppm - self.shift_ppm(net, fair_ppm),
-        });
+        let prices = fair_ppm
+            .filter(|_| !view.closed && Self::live(view))
+            .map(|fair_ppm| Prices { fair_ppm, reservation_ppm: fair_ppm - self.shift_ppm(net, fair_ppm) });
         let mut wants = [None; 2];
         if let Some(prices) = &prices {
             let stance = self.stance(view, prices.fair_ppm);
@@ -525,8 +517,7 @@ impl Strategy for Pair {
 
     fn filled_at(&mut self, view: &View<'_>, fill: &NewFill) {
         let Some(fair) = Self::fair_ppm(view).filter(|_| !fill.qty.is_zero()) else { return };
-        let a_share =
-            |cash: Usdc| (i128::from(cash.micro()) * i128::from(PPM) / i128::from(fill.qty.micro())) as i64;
+        let a_share = |cash: Usdc| (i128::from(cash.micro()) * i128::from(PPM) / i128::from(fill.qty.micro())) as i64;
         let leg = leg_of(fill.instrument, fill.side);
         let cost_ppm = match fill.side {
             Side::Buy => a_share(fill.notional + fill.fee),

@@ -126,8 +126,7 @@ impl Queue {
                 _ => {
                     let ahead = level;
                     let order = order.hash;
-                    *place =
-                        Some(Place { order, price, ahead, level, own, printed: 0, unexplained: 0, taken_off: 0 });
+                    *place = Some(Place { order, price, ahead, level, own, printed: 0, unexplained: 0, taken_off: 0 });
                 }
             }
         }

@@ -116,8 +116,16 @@ mod tests {
         let table: [(&str, &[i64], bool); 7] = [
             ("every fill loses a cent", &[-10_000; 8], true),
             ("too few of them to say", &[-10_000; 7], false),
-            ("a cent lost, give or take half", &[-15_000, -5_000, -15_000, -5_000, -15_000, -5_000, -15_000, -5_000], true),
-            ("a cent lost on average, of four", &[-50_000, 30_000, -50_000, 30_000, -50_000, 30_000, -50_000, 30_000], false),
+            (
+                "a cent lost, give or take half",
+                &[-15_000, -5_000, -15_000, -5_000, -15_000, -5_000, -15_000, -5_000],
+                true,
+            ),
+            (
+                "a cent lost on average, of four",
+                &[-50_000, 30_000, -50_000, 30_000, -50_000, 30_000, -50_000, 30_000],
+                false,
+            ),
             ("seven small gains, one disaster", &[5_000, 5_000, 5_000, 5_000, 5_000, 5_000, 5_000, -90_000], false),
             ("nothing gained, nothing lost", &[0; 8], false),
             ("every fill gains", &[10_000; 8], false),

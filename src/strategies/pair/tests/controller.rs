@@ -23,12 +23,27 @@ fn the_choice_is_the_best_expected_value() {
     let heavy = Legs { carry_ppm: 40_000, maker: slow, ..BASE };
     let table = [
         ("½·10 000 − ½·5 000 = +2 500 against −22 500 and −5 000", BASE, Choice::Make, 2_500),
-        ("−25 500 against 0.1·10 000 − 0.9·40 000 = −35 000", Legs { hold_ppm: 3_000, ..heavy }, Choice::Complete, -25_500),
+        (
+            "−25 500 against 0.1·10 000 − 0.9·40 000 = −35 000",
+            Legs { hold_ppm: 3_000, ..heavy },
+            Choice::Complete,
+            -25_500,
+        ),
         ("the same, without collateral", Legs { hold_ppm: 3_000, may_buy: false, ..heavy }, Choice::Unwind, -25_500),
         ("the same, a merge to be paid", Legs { hold_ppm: 3_000, merge_ppm: 1_000, ..heavy }, Choice::Unwind, -25_500),
         ("the hold costs 13 000: −35 500 against −35 000", Legs { hold_ppm: 13_000, ..heavy }, Choice::Make, -35_000),
-        ("no quote possible, −22 500 against −20 000", Legs { carry_ppm: 20_000, maker: None, ..BASE }, Choice::Hold, -20_000),
-        ("no quote possible, −22 500 against −23 000", Legs { carry_ppm: 23_000, maker: None, ..BASE }, Choice::Complete, -22_500),
+        (
+            "no quote possible, −22 500 against −20 000",
+            Legs { carry_ppm: 20_000, maker: None, ..BASE },
+            Choice::Hold,
+            -20_000,
+        ),
+        (
+            "no quote possible, −22 500 against −23 000",
+            Legs { carry_ppm: 23_000, maker: None, ..BASE },
+            Choice::Complete,
+            -22_500,
+        ),
         (
             "a maker that would lose more than carrying: ½·(−30 000) − ½·5 000 = −17 500",
             Legs { maker: Some(Maker { fill_ppm: 500_000, earns_ppm: -30_000 }), ..BASE },
@@ -47,7 +62,8 @@ fn the_choice_is_the_best_expected_value() {
 /// What is held, and the taker's order that follows, if one does.
 fn taken(params: PairParams, yes: u64, status: TradeStatus, dollars: i64, book: [&[(u16, u64)]; 2]) -> Option<Intent> {
     let mut floor = Floor::new(params);
-    let tick = if book.iter().any(|side| side.iter().any(|(u, _)| u % 100 != 0)) { TickSize::Mill } else { TickSize::Cent };
+    let tick =
+        if book.iter().any(|side| side.iter().any(|(u, _)| u % 100 != 0)) { TickSize::Mill } else { TickSize::Cent };
     floor.tick(tick);
     floor.book(book[0], book[1]);
     floor.hold(YES, yes, status);
@@ -92,11 +108,12 @@ fn a_taker_buys_the_lagging_leg_or_sells_the_leading_one() {
     assert_eq!(taken(PairParams { taker: false, ..dear() }, 50, CONFIRMED, 1_000, book), None);
 }
 
-/// The same legs, once in a market that stands still and once in one that moves two cents a second.
+/// Seventy-five YES too many in a market that moves a cent a second. Carrying costs 4 cents: a maker is worth
+/// −⅔·4 = −2.67, a taker −1 − 1.25, less 0.4·√3 = 0.69 for a hold of three seconds.
 #[test]
 fn what_may_happen_while_the_venue_holds_a_taker_is_part_of_its_price() {
     for (hold_ms, taken) in [(0, true), (3_000, false)] {
-        let mut floor = Floor::new(PairParams { skew_units: 320, ..PairParams::default() });
+        let mut floor = Floor::new(PairParams { skew_units: 400, ..PairParams::default() });
         floor.spec.hold_ms = hold_ms;
         for n in 0..100_u16 {
             let mid = 5_000 + 100 * (n % 2);
