@@ -12,7 +12,7 @@ use crate::{
 /// Fills waiting for their markout.
 const PENDING_MAX: usize = 256;
 /// One observation's weight.
-const ONE: i64 = 1_024;
+const ONE: i64 = 1 << 20;
 /// What is assumed at first counts as this many fills.
 const PRIOR: i64 = 4 * ONE;
 /// A fill cannot move the mean as if it were worse than this many times the larger of two ticks and the mean itself.
@@ -40,6 +40,11 @@ struct Pending {
     early_done: bool,
 }
 
+/// `a / b` to the nearest; zero over zero is zero. `b` is not negative.
+fn rounded(a: i64, b: i64) -> i64 {
+    if b == 0 { 0 } else { (a + a.signum() * b / 2) / b }
+}
+
 /// The mean adverse move after fills of one side.
 #[derive(Clone, Copy, Debug, Default)]
 struct Adverse {
@@ -50,7 +55,7 @@ struct Adverse {
 
 impl Adverse {
     fn mean_ppm(&self, prior_ppm: i64) -> i64 {
-        (prior_ppm * PRIOR + self.sum) / (PRIOR + self.weight)
+        rounded(prior_ppm * PRIOR + self.sum, PRIOR + self.weight)
     }
 
     fn add(&mut self, adverse_ppm: i64, tick_ppm: i64, prior_ppm: i64) {
@@ -97,7 +102,7 @@ impl Account {
 
     /// Mean a share, ppm; zero without observations.
     pub fn mean_ppm(&self) -> i64 {
-        if self.weight == 0 { 0 } else { self.sum / self.weight }
+        rounded(self.sum, self.weight)
     }
 
     /// Upper 90 % bound of the mean, ppm. Without spread to judge by (fewer than two observations) there is none.
@@ -202,10 +207,12 @@ impl Markouts {
         }
     }
 
-    /// Expected adverse move after a fill of one leg, ppm; zero or more.
+    /// Expected adverse move after a fill of one leg, ppm; zero or more, in whole units of 0.0001: less is noise, and
+    /// a quote that is floored on its grid would pay a tick for it.
     pub fn adverse_ppm(&self, market: MarketIx, leg: Outcome) -> i64 {
         let prior = self.prior_ppm;
-        self.markets.get(market.ix()).map_or(prior, |m| m.adverse[leg as usize].mean_ppm(prior)).max(0)
+        let mean = self.markets.get(market.ix()).map_or(prior, |m| m.adverse[leg as usize].mean_ppm(prior)).max(0);
+        mean - mean % 100
     }
 
     /// The two accounts: early and late.

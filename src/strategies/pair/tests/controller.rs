@@ -108,11 +108,12 @@ fn a_taker_buys_the_lagging_leg_or_sells_the_leading_one() {
     assert_eq!(taken(PairParams { taker: false, ..dear() }, 50, CONFIRMED, 1_000, book), None);
 }
 
-/// The same legs, once in a market that stands still and once in one that moves two cents a second.
+/// Seventy-five YES too many in a market that moves a cent a second. Carrying costs 4 cents: a maker is worth
+/// −⅔·4 = −2.67, a taker −1 − 1.25, less 0.4·√3 = 0.69 for a hold of three seconds.
 #[test]
 fn what_may_happen_while_the_venue_holds_a_taker_is_part_of_its_price() {
     for (hold_ms, taken) in [(0, true), (3_000, false)] {
-        let mut floor = Floor::new(PairParams { skew_units: 320, ..PairParams::default() });
+        let mut floor = Floor::new(PairParams { skew_units: 400, ..PairParams::default() });
         floor.spec.hold_ms = hold_ms;
         for n in 0..100_u16 {
             let mid = 5_000 + 100 * (n % 2);

@@ -115,7 +115,7 @@ fn a_market_that_runs_us_over_is_left_and_tried_again_small() {
     };
     lose(&mut floor, 7);
     assert_eq!(floor.pair.standing(M), Some(Standing::Quoting));
-    let quotes = [floor.rests(bid(YES, 4_600, 50)), floor.rests(bid(NO, 4_900, 50))];
+    let quotes = [floor.rests(bid(YES, 4_500, 50)), floor.rests(bid(NO, 4_800, 50))];
     lose(&mut floor, 1);
     let Some(Standing::Off { why, until }) = floor.pair.standing(M) else { panic!("{:?}", floor.pair.standing(M)) };
     assert_eq!(why, Why::RunOver { loss_ppm: 20_000, fills: 8 });

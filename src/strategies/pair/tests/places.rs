@@ -84,8 +84,9 @@ fn how_likely_a_fill_is_follows_the_flow() {
 fn a_good_place_is_not_given_up_for_less_than_it_is_worth() {
     let table = [
         // others at 0.49 and at 0.48 before us; whether ours stays
-        ("first at 0.48, alone in the market", 0, 0, true),
-        ("outbid by many: the place is worth little", 500, 0, false),
+        ("first at 0.48, nobody better", 0, 0, true),
+        ("outbid, first at 0.48: no more trades before us there than at 0.49", 500, 0, true),
+        ("outbid, and late at 0.48", 500, 900, false),
         ("nobody at 0.49, many before us at 0.48", 0, 900, false),
     ];
     for (what, better, before, stays) in table {
@@ -116,7 +117,7 @@ fn a_price_that_lost_its_edge_is_pulled_whatever_its_place() {
     floor.book(&[(4_900, 50)], &[(5_100, 1_000)]);
     let order = floor.rests(bid(YES, 4_900, 50));
     floor.decide();
-    floor.book(&[(4_900, 50), (4_700, 1_000)], &[(4_950 - 50 + 50 + 50, 1_000)]);
+    floor.book(&[(4_900, 50), (4_700, 1_000)], &[(5_000, 1_000)]);
     let wishes = floor.decide();
-    assert_eq!(cancelled(&wishes), [order], "fair is 0.485 or so, and we are the only bid at 0.49");
+    assert_eq!(cancelled(&wishes), [order], "fair is 0.485, and we are the only bid at 0.49");
 }

@@ -1,9 +1,12 @@
 //! Ten thousand decisions in worlds made up at random, and what no order may ever do.
 
-use proptest::prelude::*;
+use proptest::{
+    prelude::{ProptestConfig, any, prop, prop_assert, prop_oneof, proptest},
+    strategy::Strategy as Any,
+};
 
 use super::*;
-use crate::engine::life::Input;
+use crate::engine::{life::Input, strategy::Strategy};
 
 /// What happens between two decisions.
 #[derive(Clone, Debug)]
@@ -19,7 +22,7 @@ enum Step {
     Start(u64),
 }
 
-fn step() -> impl proptest::strategy::Strategy<Value = Step> {
+fn step() -> impl Any<Value = Step> {
     let tick = prop::sample::select(TickSize::ALL.to_vec());
     prop_oneof![
         4 => (tick, 1_u16..9_000, 1_u16..6, 1_u64..400, 1_u64..400).prop_map(|(t, b, s, q, r)| Step::Book(t, b, s, q, r)),
