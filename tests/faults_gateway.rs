@@ -15,6 +15,8 @@ use std::{
 use polyloly_fast::{
     engine::{
         Signed,
+        book::Book,
+        exposure::Exposure,
         gate::Closed,
         limits,
         orders::Orders,
@@ -38,7 +40,7 @@ use polyloly_fast::{
         TickSize, TokenId, Universe, Usdc,
         eip712::{OrderFields, OrderHasher},
         event::{
-            AckStatus, CancelRefusal, Dependency, ReadEvent, RejectReason, ReplyEvent, TradeStatus, UserEvent,
+            BookSide,            AckStatus, CancelRefusal, Dependency, ReadEvent, RejectReason, ReplyEvent, TradeStatus, UserEvent,
             VenueMode,
         },
         market::{Exchange, SignatureType},
@@ -199,6 +201,8 @@ struct Desk {
     risk: Risk,
     orders: Orders,
     ledger: Ledger,
+    exposure: Exposure,
+    book: Book,
     universe: Universe,
     clock: Clock,
     salt: u64,
@@ -207,11 +211,19 @@ struct Desk {
 impl Desk {
     fn new() -> Self {
         let limits = limits::Limits { orders_per_s: 600, ..limits::Limits::default() };
-        let mut risk = Risk::new(limits, 1);
+        let universe = universe();
+        let mut risk = Risk::new(limits, &universe);
         [Closed::UserStreamDown, Closed::GatewayDown].into_iter().for_each(|condition| risk.set(condition, false));
         let mut ledger = Ledger::new(1);
         ledger.open(Usdc::dollars(100_000));
-        Self { risk, orders: Orders::new(1), ledger, universe: universe(), clock: Clock::new(), salt: 0 }
+        let mut book = Book::new(TickSize::Cent);
+        book.snapshot_start(None);
+        for (side, units) in [(BookSide::Bid, 4_700), (BookSide::Ask, 4_800)] {
+            book.snapshot_level(side, Price::from_units(units).expect("a price"), Qty::shares(1_000));
+        }
+        book.snapshot_end();
+        let exposure = Exposure::new(&universe, &[]);
+        Self { risk, orders: Orders::new(1), ledger, exposure, book, universe, clock: Clock::new(), salt: 0 }
     }
 
     fn order(&mut self, post_only: bool) -> Signed {
@@ -236,6 +248,11 @@ impl Desk {
             mark_units: 5_000,
             orders: &self.orders,
             ledger: &self.ledger,
+            exposure: &self.exposure,
+            lost_today: Usdc::ZERO,
+            over: Usdc::ZERO,
+            book: &self.book,
+            game_start: None,
             now: now.wall,
         };
         // The rate of tests is their own.

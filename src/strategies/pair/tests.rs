@@ -8,11 +8,14 @@ mod walk;
 
 use super::*;
 use crate::{
-    engine::{book::Book, orders::Orders, position::Ledger, strategy::Timing, trading::TradingState},
-    types::{
-        ConditionId, MarketSpec, OrderHash, TickSize, TokenId, TradeKey, event::TradeStatus, fees::FeeSchedule,
-        market::Exchange,
+    engine::{
+        book::Book,
+        orders::Orders,
+        position::{Ledger, NewTrade},
+        strategy::Timing,
+        trading::TradingState,
     },
+    types::{MarketSpec, OrderHash, TickSize, TradeKey, event::TradeStatus, sample},
 };
 
 pub(super) const M: MarketIx = MarketIx(0);
@@ -36,26 +39,13 @@ pub(super) struct Floor {
     pub timing: Timing,
     pub play: Play,
     pub epoch: u32,
+    pub size_ppm: u32,
     trades: u128,
 }
 
 impl Floor {
     pub fn new(params: PairParams) -> Self {
-        let spec = MarketSpec {
-            condition: ConditionId([7; 32]),
-            slug: "lol-aaa-bbb".into(),
-            tokens: [TokenId([1; 32]), TokenId([2; 32])],
-            outcomes: ["Aardvarks".into(), "Badgers".into()],
-            exchange: Exchange::V2,
-            tick: TickSize::Cent,
-            min_size: Qty::shares(5),
-            fee: FeeSchedule { rate_ppm: 50_000 },
-            hold_ms: 1_000,
-            clear_on_start: true,
-            game_start: None,
-            kind: MarketKind::Series,
-            of_match: None,
-        };
+        let spec = MarketSpec { hold_ms: 1_000, clear_on_start: true, ..sample::market() };
         let mut ledger = Ledger::new(1);
         ledger.open(Usdc::dollars(1_000));
         Self {
@@ -69,6 +59,7 @@ impl Floor {
             timing: Timing::default(),
             play: Play::NoFeed,
             epoch: 1,
+            size_ppm: 1_000_000,
             trades: 0,
         }
     }
@@ -109,6 +100,7 @@ impl Floor {
             closed: false,
             epochs: [self.epoch; StrategyId::ALL.len()],
             budget: 30,
+            size_ppm: self.size_ppm,
             state: TradingState::BuildingPair,
             orders: &self.orders,
             ledger: &self.ledger,
@@ -156,11 +148,21 @@ impl Floor {
         self.ledger.open(cash);
     }
 
-    fn book_fill(&mut self, instrument: InstrumentIx, side: Side, qty: Qty, at: Price, status: TradeStatus) {
+    pub fn book_fill(&mut self, instrument: InstrumentIx, side: Side, qty: Qty, at: Price, status: TradeStatus) {
         self.trades += 1;
         let key = (TradeKey(self.trades), OrderHash([0; 32]));
-        let cash = qty.notional_floor(at);
-        self.ledger.trade(key, instrument, side, qty, cash, None, self.spec.fee, status, self.now);
+        let told = NewTrade {
+            instrument,
+            side,
+            qty,
+            notional: qty.notional_floor(at),
+            curve: None,
+            fees: self.spec.fee,
+            status,
+            strategy: Some(StrategyId::Pair),
+            limit: None,
+        };
+        self.ledger.trade(key, &told, self.now);
     }
 
     /// One of our quotes was filled, and the strategy is told.

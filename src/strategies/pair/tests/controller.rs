@@ -82,7 +82,7 @@ fn there_is_no_flat_threshold_between_a_pair_that_is_taken_and_one_that_is_not()
     let far = taken(params(), 150, CONFIRMED, 1_000, [&[(1_200, 500)], &[(1_220, 500)]]).expect("it is completed");
     assert_eq!((far.instrument, far.side, far.price.units(), far.qty), (NO, Side::Buy, 8_800, Qty::shares(50)));
     // What a taker of both legs makes of a pair: 0.49 + 0.49 loses, 0.10 + 0.88 earns.
-    let fee = FeeSchedule { rate_ppm: 50_000 };
+    let fee = sample::market().fee;
     let earns = |a: u16, b: u16| {
         let cost = |u| Qty::ONE.notional_ceil(price(u)) + fee.taker_fee(Qty::ONE, price(u), Rounding::Up);
         Usdc::dollars(1) - cost(a) - cost(b)

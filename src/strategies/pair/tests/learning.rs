@@ -13,17 +13,8 @@ fn filled_then(floor: &mut Floor, mid: u16) {
     floor.book(&[(mid - 100, 1_000)], &[(mid + 100, 1_000)]);
     floor.decide();
     // Sold again, so that nothing leans.
-    floor.ledger.trade(
-        (TradeKey(u128::from(floor.now.0)), OrderHash([1; 32])),
-        YES,
-        Side::Sell,
-        Qty::shares(10),
-        Usdc::dollars(5),
-        None,
-        floor.spec.fee,
-        TradeStatus::Confirmed,
-        floor.now,
-    );
+    let at = Price::from_units(5_000).unwrap();
+    floor.book_fill(YES, Side::Sell, Qty::shares(10), at, TradeStatus::Confirmed);
     floor.book(&[(4_900, 1_000)], &[(5_100, 1_000)]);
 }
 

@@ -187,3 +187,13 @@ fn a_quote_that_would_meet_our_own_is_not_wished_for() {
     floor.book(&[(4_900, 1_050)], &[(5_100, 1_000)]);
     assert!(floor.placed().iter().all(|i| i.instrument != YES));
 }
+
+#[test]
+fn quotes_take_the_size_that_risk_leaves_them() {
+    // Parts per million of a clip of 50; below the market's minimum nothing new is quoted.
+    for (ppm, shares) in [(1_000_000, Some(50)), (500_000, Some(25)), (100_000, Some(5)), (99_000, None), (0, None)] {
+        let mut floor = Floor::open(PairParams::default());
+        floor.size_ppm = ppm;
+        assert_eq!(floor.quotes(), [shares.map(|n| (4_900, n)); 2], "{ppm}");
+    }
+}
