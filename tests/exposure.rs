@@ -778,6 +778,14 @@ fn every_change_is_in_the_state_hash() {
     }
     e.add(&open.with(Qty(u64::MAX)));
     seen.push(hash(&e));
+    // The same in the end, but one of them has seen the market pay something else.
+    let mut steady = one_match(3, &MARKETS);
+    let mut wavering = one_match(3, &MARKETS);
+    wavering.resolved(MarketIx(0), Payout::Half);
+    for e in [&mut steady, &mut wavering] {
+        e.resolved(MarketIx(0), Payout::Yes);
+        seen.push(hash(e));
+    }
     let count = seen.len();
     seen.sort_unstable();
     seen.dedup();
