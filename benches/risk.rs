@@ -1,6 +1,6 @@
 //! Step 5 of 9, timed: what one more order would do to the worst loss of its match, and an order added and removed.
 //!
-//! `--callgrind 5` runs [`CHECKS`] checks on a best of five and nothing else, so that their instructions can be counted:
+//! `--callgrind 5` runs [`CHECKS`] checks on a best of five and nothing else, so that instructions can be counted:
 //! `valgrind --tool=callgrind --toggle-collect='*counted_check*' <the bench's binary> --callgrind 5`.
 
 pub mod common;

@@ -435,7 +435,10 @@ proptest! {
     fn kept_up_as_it_goes_it_is_what_the_definition_says((best_of, turned, hidden, reading, steps) in history()) {
         let mut world = World::new(best_of, turned, hidden, reading);
         for (n, step) in steps.into_iter().enumerate() {
-            let said = world.order(step).map(|order| (order.0.instrument.market(), world.exposure.after(&world.open(&order))));
+            let said = world.order(step).map(|order| {
+                let after = world.exposure.after(&world.open(&order));
+                (order.0.instrument.market(), after)
+            });
             let before = world.measured();
             let done = world.step(step);
             prop_assert_eq!(world.measured(), world.by_definition(), "step {} was {:?}", n, done);
