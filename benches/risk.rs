@@ -1,7 +1,7 @@
 //! Step 5 of 9, timed: what one more order would do to the worst loss of its match, and what is open in a market told anew.
 //!
-//! `--callgrind` runs [`CHECKS`] checks for each length of match and nothing else, to be counted:
-//! `valgrind --tool=callgrind --toggle-collect='*counted_check*' <the bench's binary> --callgrind`.
+//! `--callgrind 5` runs [`CHECKS`] checks on a best of five and nothing else, so that instructions can be counted:
+//! `valgrind --tool=callgrind --toggle-collect='*counted_check*' <the bench's binary> --callgrind 5`.
 
 pub mod common;
 
@@ -27,14 +27,15 @@ use polyloly_fast::{
 
 /// Orders open while one more is checked.
 const OPEN: usize = 8;
-/// What `--callgrind` runs, for each length of match.
+/// What `--callgrind` runs.
 const CHECKS: usize = 1_000;
 
 fn main() {
-    if std::env::args().any(|arg| arg == "--callgrind") {
-        for best_of in [1, 3, 5] {
-            let setting = Setting::new(best_of);
-            (0..CHECKS).for_each(|n| drop(black_box(counted_check(&setting, n))));
+    let mut args = std::env::args().skip_while(|arg| arg != "--callgrind").skip(1);
+    if let Some(best_of) = args.next() {
+        let setting = Setting::new(best_of.parse().expect("1, 3 or 5"));
+        for n in 0..CHECKS {
+            black_box(counted_check(&setting, n));
         }
         return;
     }

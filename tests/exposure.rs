@@ -488,7 +488,10 @@ proptest! {
     fn kept_up_as_it_goes_it_is_what_the_definition_says((best_of, turned, hidden, reading, steps) in history()) {
         let mut world = World::new(best_of, turned, hidden, reading);
         for (n, step) in steps.into_iter().enumerate() {
-            let said = world.order(step).map(|order| (order.0.instrument.market(), world.exposure.after(&world.open(&order))));
+            let said = world.order(step).map(|order| {
+                let after = world.exposure.after(&world.open(&order));
+                (order.0.instrument.market(), after)
+            });
             let before = world.measured();
             let done = world.step(step);
             prop_assert_eq!(world.measured(), world.by_definition(), "step {} was {:?}", n, done);
@@ -831,6 +834,14 @@ fn every_change_is_in_the_state_hash() {
     }
     e.add(&open.with(Qty(u64::MAX)));
     seen.push(hash(&e));
+    // The same in the end, but one of them has seen the market pay something else.
+    let mut steady = one_match(3, &MARKETS);
+    let mut wavering = one_match(3, &MARKETS);
+    wavering.resolved(MarketIx(0), Payout::Half);
+    for e in [&mut steady, &mut wavering] {
+        e.resolved(MarketIx(0), Payout::Yes);
+        seen.push(hash(e));
+    }
     let count = seen.len();
     seen.sort_unstable();
     seen.dedup();

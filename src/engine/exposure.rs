@@ -357,7 +357,8 @@ impl Exposure {
     }
 
     /// Lists the cases that a match can still come to, and sums them up anew. States in which all its markets pay the
-    /// same are one case. If none is left the match is contradicted, and its markets are not tied any more.
+    /// same are one case: a forfeited map that counts as won is also the forfeit of the map after it. If none is left
+    /// the match is contradicted, and its markets are not tied any more.
     fn list_cases(&mut self, ix: usize) {
         let joint = &mut self.joints[ix];
         let mut names = [0_u128; CASES_MAX];
