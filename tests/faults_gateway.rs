@@ -40,8 +40,8 @@ use polyloly_fast::{
         TickSize, TokenId, Universe, Usdc,
         eip712::{OrderFields, OrderHasher},
         event::{
-            BookSide,            AckStatus, CancelRefusal, Dependency, ReadEvent, RejectReason, ReplyEvent, TradeStatus, UserEvent,
-            VenueMode,
+            AckStatus, BookSide, CancelRefusal, Dependency, ReadEvent, RejectReason, ReplyEvent, TradeStatus,
+            UserEvent, VenueMode,
         },
         market::{Exchange, SignatureType},
         order::{Intent, Purpose, TimeInForce},
