@@ -475,3 +475,40 @@ fn shares_that_the_venue_counts_otherwise_are_their_market_s() {
     assert_eq!(l.market_cash(M), Usdc(-1_600_000), "risk counts what the four had cost");
     assert!(l.balanced());
 }
+
+/// More purchases than lots are kept, and more takings than are remembered: what cannot be told apart any more is still
+/// all there.
+#[test]
+fn nothing_is_lost_when_the_books_are_full() {
+    let mut l = ledger();
+    l.mark(M, 10_000);
+    let by = [Some(StrategyId::Pair), Some(StrategyId::Manual), None];
+    let one = |n: u64| NewTrade {
+        strategy: by[n as usize % 3],
+        ..told(YES, Side::Buy, Qty::ONE, p(4_000 + (n % 7) as u16), n % 2 == 0)
+    };
+    let purchases = 5_000;
+    (0..purchases).for_each(|n| assert_eq!(l.trade(key(n), &one(n), Nanos(0)), Booked::New));
+    let spent: i64 = (0..purchases).map(|n| one(n).notional.0).sum();
+    assert!(l.balanced());
+    assert_eq!((l.qty(YES), l.account(M).cost), (Qty::shares(purchases), Usdc(spent)));
+    // One that was joined, and the last.
+    for n in [0, purchases - 1] {
+        assert_eq!(l.trade(key(n), &NewTrade { status: TradeStatus::Failed, ..one(n) }, Nanos(0)), Booked::Voided);
+        assert!(l.balanced());
+    }
+    assert_eq!(l.qty(YES), Qty::shares(purchases - 2));
+    let mut l = ledger();
+    let big = told(YES, Side::Buy, Qty::shares(20_000), p(100), false);
+    assert_eq!([0, 1].map(|n| l.trade(key(n), &big, Nanos(0))), [Booked::New; 2]);
+    let sale = told(YES, Side::Sell, Qty::ONE, p(300), false);
+    (2..17_002).for_each(|n| assert_eq!(l.trade(key(n), &sale, Nanos(0)), Booked::New));
+    assert_eq!(l.pnl().realized, Usdc(17_000 * 20_000));
+    // The first sale, of which nothing is remembered, the last, and the purchase that both were sold from.
+    for (n, trade) in [(2, sale), (17_001, sale), (0, big)] {
+        assert_eq!(l.trade(key(n), &NewTrade { status: TradeStatus::Failed, ..trade }, Nanos(0)), Booked::Voided);
+        assert!(l.balanced());
+    }
+    assert_eq!(l.qty(YES), Qty::shares(20_000 - 16_998));
+    assert_eq!(l.cash(), Usdc(START - 200_000_000 + 16_998 * 30_000));
+}

@@ -281,9 +281,9 @@ impl Ledger {
         self.markouts.look(now, |i| accounts[i.market().ix()].holdings[i.outcome() as usize].mark);
     }
 
-    /// Opens the account with the collateral at the venue.
+    /// Opens the account with the collateral at the venue. Opened again, what it gained so far stays its gain.
     pub fn open(&mut self, cash: Usdc) {
-        self.start = cash;
+        self.start += cash - self.cash;
         self.cash = cash;
     }
 
