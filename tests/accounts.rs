@@ -54,8 +54,8 @@ proptest! {
         }
     }
 
-    /// What is realised is what came in minus what the oldest shares had cost: also when a purchase fails of which a part
-    /// was sold or merged meanwhile. Each taking may have rounded a micro-dollar.
+    /// What is realised is what came in minus what the oldest shares had cost: also when a purchase fails of which a
+    /// part was sold or merged meanwhile. Each taking may have rounded a micro-dollar.
     #[test]
     fn first_in_first_out_whatever_fails(steps in steps()) {
         let mut both = Pair::new();
@@ -110,8 +110,8 @@ proptest! {
         prop_assert_eq!(lots(&now), lots(&was));
     }
 
-    /// The guaranteed profit of the pairs held is what merging them pays, to the micro-dollar; and what a payout leaves
-    /// of them, whoever wins.
+    /// The guaranteed profit of the pairs held is what merging them pays, to the micro-dollar; and
+    /// nothing is realised before.
     #[test]
     fn the_guaranteed_profit_of_pairs_is_what_merging_them_pays(
         buys in prop::collection::vec((any::<bool>(), 1_u64..50_000_000, 1_u16..9_999), 2..40),
@@ -131,8 +131,8 @@ proptest! {
         prop_assert!(l.balanced());
     }
 
-    /// A payout of ½ pays half a dollar for each share, and books the gain or the loss against the cost there and then:
-    /// it gives no money back.
+    /// A payout of ½ pays half a dollar for each share, and books the gain or the loss against the cost there and
+    /// then: it gives no money back.
     #[test]
     fn a_half_payout_is_no_refund(
         buys in prop::collection::vec((any::<bool>(), 1_u64..50_000_000, 1_u16..9_999), 1..40),
@@ -154,8 +154,8 @@ proptest! {
         prop_assert!(l.balanced());
     }
 
-    /// Shares of an earlier run are worth what they are worth at their first mark: until then they gain nothing, whatever
-    /// was bought beside them before it.
+    /// Shares of an earlier run are worth what they are worth at their first mark: until then they gain nothing,
+    /// whatever was bought beside them before it.
     #[test]
     fn what_an_earlier_run_left_begins_at_its_first_mark(
         left in prop::collection::vec(1_u64..50_000_000, 1..4),

@@ -3,10 +3,10 @@
 //! Everything is an integer. At every event, to the micro-pUSD, the change of equity since the start, equity being cash
 //! plus every holding at its mark, is told in ways that have to agree ([`Ledger::balanced`]):
 //!
-//! - by where it came from: `spread + inventory − fees + income + rounding`. `spread` is what each fill earned against
-//!   the mark of its moment, `inventory` what holding earned while marks moved (payouts included);
-//! - by what is certain: `realised + unrealised − fees + income + rounding`. A gain is realised by a sale, a merge or a
-//!   payout and by nothing else, first in first out; a payout of ½ each is one like any other, not a refund;
+//! - by where it came from: `spread + inventory − fees + income + rounding`. `spread` is what each fill earned
+//!   against the mark of its moment, `inventory` what holding earned while marks moved (payouts included);
+//! - by what is certain: `realised + unrealised − fees + income + rounding`. A gain is realised by a sale, a merge
+//!   or a payout and by nothing else, first in first out; a payout of ½ each is one like any other, not a refund;
 //! - by market, by strategy, and by UTC day.
 //!
 //! `fees` are booked with the match and taken back with FAILED. `income` is what the venue paid besides: rebates and
