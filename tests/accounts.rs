@@ -485,7 +485,7 @@ fn nothing_is_lost_when_the_books_are_full() {
     let by = [Some(StrategyId::Pair), Some(StrategyId::Manual), None];
     let one = |n: u64| NewTrade {
         strategy: by[n as usize % 3],
-        ..told(YES, Side::Buy, Qty::ONE, p(4_000 + (n % 7) as u16), n % 2 == 0)
+        ..told(YES, Side::Buy, Qty::ONE, p(4_000 + (n % 7) as u16), n.is_multiple_of(2))
     };
     let purchases = 5_000;
     (0..purchases).for_each(|n| assert_eq!(l.trade(key(n), &one(n), Nanos(0)), Booked::New));
