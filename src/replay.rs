@@ -97,7 +97,7 @@ pub fn replay(dir: &Path, params: Option<&Params>) -> Result<Verdict, Damage> {
     // A journal is input: whatever its events make the engine do ends in a sentence, never in a crash of ours.
     let mut at = 0;
     let run = catch_unwind(AssertUnwindSafe(|| {
-        let mut twin = Twin::new(strategies::core(&header.universe, given));
+        let mut twin = Twin::new(strategies::core(&header.universe, given).compressed(header.speed));
         let difference = loop {
             let entry = match reader.next() {
                 Ok(Some(entry)) => entry,

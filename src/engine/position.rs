@@ -3,10 +3,10 @@
 //! Everything is an integer. At every event, to the micro-pUSD, the change of equity since the start, equity being cash
 //! plus every holding at its mark, is told in ways that have to agree ([`Ledger::balanced`]):
 //!
-//! - by where it came from: `spread + inventory − fees + income + rounding`. `spread` is what each fill earned against
-//!   the mark of its moment, `inventory` what holding earned while marks moved (payouts included);
-//! - by what is certain: `realised + unrealised − fees + income + rounding`. A gain is realised by a sale, a merge or a
-//!   payout and by nothing else, first in first out; a payout of ½ each is one like any other, not a refund;
+//! - by where it came from: `spread + inventory − fees + income + rounding`. `spread` is what each fill earned
+//!   against the mark of its moment, `inventory` what holding earned while marks moved (payouts included);
+//! - by what is certain: `realised + unrealised − fees + income + rounding`. A gain is realised by a sale, a merge
+//!   or a payout and by nothing else, first in first out; a payout of ½ each is one like any other, not a refund;
 //! - by market, by strategy, and by UTC day.
 //!
 //! `fees` are booked with the match and taken back with FAILED. `income` is what the venue paid besides: rebates and
@@ -313,9 +313,9 @@ impl Ledger {
         self.markouts.look(now, |i| accounts[i.market().ix()].holdings[i.outcome() as usize].mark);
     }
 
-    /// Opens the account with the collateral at the venue.
+    /// Opens the account with the collateral at the venue. Opened again, what it gained so far stays its gain.
     pub fn open(&mut self, cash: Usdc) {
-        self.start = cash;
+        self.start += cash - self.cash;
         self.cash = cash;
     }
 

@@ -169,8 +169,8 @@ pub struct Fills {
     pub taker: u64,
 }
 
-/// Profit and loss. `equity_change` is the sum of `spread`, `inventory`, −`fees`, `rebates`, `rewards` and `rounding`;
-/// and of `realized`, `unrealized_mid`, −`fees`, `rebates`, `rewards` and `rounding`.
+/// Profit and loss. `equity_change` is the sum of `spread`, `inventory`, −`fees`, `rebates`, `rewards` and
+/// `rounding`; and of `realized`, `unrealized_mid`, −`fees`, `rebates`, `rewards` and `rounding`.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Pnl {
     /// Cash now minus cash at start, plus open positions at the mark.

@@ -99,7 +99,7 @@ impl Session {
         let hot = HotConfig {
             wal,
             recovered,
-            core: core(&place.universe, &config.engine),
+            core: core(&place.universe, &config.engine).compressed(header.speed),
             signer,
             run_tag: run_tag()?,
             cash: place.recovered.cash,
