@@ -220,12 +220,14 @@ impl Pair {
         let mut working = false;
         for order in view.orders.working(view.market).filter(|o| quotes(o, leg)) {
             working = true;
-            if order.cancellable(view.now) && !self.keep(view, leg, order, prices, want) {
+            let asked = out.contains(&Wish::Cancel(order.hash));
+            if !asked && order.cancellable(view.now) && !self.keep(view, leg, order, prices, want) {
                 // A full list is no loss: the rest is wished for at the next event.
                 let _ = out.push(Wish::Cancel(order.hash));
             }
         }
         if let (false, true, Some(quote)) = (working, view.budget > 0, want)
+            && wished_of(out, leg).is_zero()
             && !crosses(view, leg, quote.price, out)
             && let Some(intent) = self.as_order(view, leg, quote, out)
         {
@@ -290,11 +292,10 @@ impl Pair {
         if price == want.price {
             return true;
         }
-        // A price that lost its edge is not worth a moment.
-        let [fair, reservation] = prices.of(leg);
-        let adverse = self.markouts.adverse_ppm(view.market, leg);
+        // A price nearer than it should be is not worth a moment, whatever its place: what is held leans on it too.
+        let [_, reservation] = prices.of(leg);
         let tick_ppm = i64::from(view.books[leg as usize].tick().units()) * PPM_PER_UNIT;
-        if fair - ppm(price) < adverse + tick_ppm / 2 {
+        if reservation - ppm(price) < self.markouts.adverse_ppm(view.market, leg) + tick_ppm {
             return false;
         }
         // Its place in the queue, against the other price and a place at that price's end.
@@ -317,18 +318,24 @@ impl Pair {
         }
         let (leading, lagging) = leading_lagging(view);
         let unwind = legs.choose() == Choice::Unwind;
+        if unwind && sellable(view, leading) < order.qty {
+            // They are offered as maker: that offer is taken back first.
+            for o in view.orders.working(view.market).filter(|o| quotes(o, lagging) && o.cancellable(view.now)) {
+                let _ = out.push(Wish::Cancel(o.hash));
+            }
+            return;
+        }
         let (outcome, side, price, purpose) = if unwind {
             (leading, Side::Sell, order.price.complement(), Purpose::Unwind)
         } else {
             (lagging, Side::Buy, order.price, Purpose::Complete)
         };
-        let qty = if unwind { order.qty.min(sellable(view, leading)).floor_to_cents() } else { order.qty };
         self.memory[view.market.ix()].taken_at = view.now;
         let _ = out.push(Wish::Place(Intent {
             instrument: view.market.instrument(outcome),
             side,
             price,
-            qty,
+            qty: order.qty,
             tif: TimeInForce::Fak,
             post_only: false,
             strategy: StrategyId::Pair,
@@ -384,7 +391,7 @@ impl Pair {
             // Where collateral is short a pair has to be merged at once.
             merge_ppm: if self.short(free) { a_share(self.params.merge_cost_usdc) } else { 0 },
             may_buy: free >= cash + fee && cash >= MARKETABLE_MIN,
-            may_sell: sellable(view, leading) >= size,
+            may_sell: sellable(view, leading) + resting_sales(view, lagging) >= size,
         };
         Some((legs, Quote { price: best.price, qty: size, completes: true }))
     }
@@ -468,6 +475,18 @@ fn wished(wishes: &Wishes) -> Usdc {
         .sum()
 }
 
+/// Shares that this decision's wishes lengthen a leg by already.
+fn wished_of(wishes: &Wishes, leg: Outcome) -> Qty {
+    let placed = wishes.iter().filter_map(|w| if let Wish::Place(i) = w { Some(i) } else { None });
+    placed.filter(|i| leg_of(i.instrument, i.side) == leg).fold(Qty::ZERO, |sum, i| sum + i.qty)
+}
+
+/// Shares of the opposite token that our resting quotes of a leg offer.
+fn resting_sales(view: &View<'_>, leg: Outcome) -> Qty {
+    let sales = view.orders.working(view.market).filter(|o| quotes(o, leg) && o.intent.side == Side::Sell);
+    sales.fold(Qty::ZERO, |sum, o| sum + o.leaves())
+}
+
 /// True if a bid of a leg would meet an order of ours, working or wished for: bids of both legs meet at 1.
 fn crosses(view: &View<'_>, leg: Outcome, price: Price, wishes: &Wishes) -> bool {
     let meets = |i: &Intent| leg_of(i.instrument, i.side) != leg && leg_price(i) >= price.complement();
@@ -503,12 +522,13 @@ impl Strategy for Pair {
             let stance = self.stance(view, prices.fair_ppm);
             wants = LEGS.map(|leg| self.quote(view, leg, prices, stance));
         }
-        for leg in LEGS {
-            self.work(view, leg, prices.as_ref(), wants[leg as usize], out);
-        }
+        // First: a quote that would do the same is not sent beside it.
         if let (true, Some(prices)) = (self.params.taker, &prices) {
             let (_, lagging) = leading_lagging(view);
             self.controller(view, prices, wants[lagging as usize], out);
+        }
+        for leg in LEGS {
+            self.work(view, leg, prices.as_ref(), wants[leg as usize], out);
         }
         self.merge(view, out);
     }
@@ -524,7 +544,7 @@ impl Strategy for Pair {
             Side::Sell => PPM - a_share(fill.notional - fill.fee),
         };
         let fair_ppm = if leg == Outcome::Yes { fair } else { PPM - fair };
-        let filled = Filled { market: view.market, leg, qty: fill.qty, cost_ppm, fair_ppm };
+        let filled = Filled { market: view.market, leg, qty: fill.qty, cost_ppm, fair_ppm, taker: fill.taker };
         self.markouts.filled(&filled, view.now);
     }
 
