@@ -456,11 +456,16 @@ fn sellable(view: &View<'_>, outcome: Outcome) -> Qty {
     view.ledger.settled(instrument).saturating_sub(offered.fold(Qty::ZERO, |sum, o| sum + o.leaves()))
 }
 
-/// Collateral that no working purchase of ours, in any market, has a claim on. A taker's fee is at most the rate's
-/// quarter a share; immediate orders are few and short, so they claim a whole pUSD a share.
+/// Collateral that a purchase claims. A taker pays a fee as well; immediate orders are few and short, so they claim a
+/// whole pUSD a share.
+fn claim(i: &Intent, qty: Qty) -> Usdc {
+    qty.notional_ceil(if i.post_only { i.price } else { Price::ONE })
+}
+
+/// Collateral that no working purchase of ours, in any market, has a claim on.
 fn free(view: &View<'_>) -> Usdc {
     let buys = view.orders.all_working().filter(|o| o.intent.side == Side::Buy);
-    let claims = buys.map(|o| o.leaves().notional_ceil(if o.intent.post_only { o.intent.price } else { Price::ONE }));
+    let claims = buys.map(|o| claim(&o.intent, o.leaves()));
     view.ledger.cash() - claims.sum()
 }
 
@@ -469,7 +474,7 @@ fn wished(wishes: &Wishes) -> Usdc {
     wishes
         .iter()
         .map(|w| match w {
-            Wish::Place(i) if i.side == Side::Buy => i.qty.notional_ceil(i.price),
+            Wish::Place(i) if i.side == Side::Buy => claim(i, i.qty),
             _ => Usdc::ZERO,
         })
         .sum()
