@@ -218,7 +218,7 @@ impl Desk {
                         self.risk.guards().filled(instrument, side, strategy, self.now);
                     }
                     let fee = taker_curve.map_or(Usdc::ZERO, |c| fee.fee_on_curve(c, Rounding::HalfEven));
-                    return Some(NewFill { instrument, side, qty, notional, fee });
+                    return Some(NewFill { instrument, side, qty, notional, fee, taker: taker_curve.is_some() });
                 }
             }
         }

@@ -195,6 +195,8 @@ pub struct NewFill {
     pub notional: Usdc,
     /// Taker fee; zero for a maker.
     pub fee: Usdc,
+    /// We were the taker.
+    pub taker: bool,
 }
 
 /// A trade that the market channel told of, whoever made it.

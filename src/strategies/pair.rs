@@ -227,12 +227,14 @@ impl Pair {
         let mut working = false;
         for order in view.orders.working(view.market).filter(|o| quotes(o, leg)) {
             working = true;
-            if order.cancellable(view.now) && !self.keep(view, leg, order, prices, want) {
+            let asked = out.contains(&Wish::Cancel(order.hash));
+            if !asked && order.cancellable(view.now) && !self.keep(view, leg, order, prices, want) {
                 // A full list is no loss: the rest is wished for at the next event.
                 let _ = out.push(Wish::Cancel(order.hash));
             }
         }
         if let (false, true, Some(quote)) = (working, view.budget > 0, want)
+            && wished_of(out, leg).is_zero()
             && !crosses(view, leg, quote.price, out)
             && let Some(intent) = self.as_order(view, leg, quote, out)
         {
@@ -297,11 +299,10 @@ impl Pair {
         if price == want.price {
             return true;
         }
-        // A price that lost its edge is not worth a moment.
-        let [fair, reservation] = prices.of(leg);
-        let adverse = self.markouts.adverse_ppm(view.market, leg);
+        // A price nearer than it should be is not worth a moment, whatever its place: what is held leans on it too.
+        let [_, reservation] = prices.of(leg);
         let tick_ppm = i64::from(view.books[leg as usize].tick().units()) * PPM_PER_UNIT;
-        if fair - ppm(price) < adverse + tick_ppm / 2 {
+        if reservation - ppm(price) < self.markouts.adverse_ppm(view.market, leg) + tick_ppm {
             return false;
         }
         // Its place in the queue, against the other price and a place at that price's end.
@@ -324,18 +325,24 @@ impl Pair {
         }
         let (leading, lagging) = leading_lagging(view);
         let unwind = legs.choose() == Choice::Unwind;
+        if unwind && sellable(view, leading) < order.qty {
+            // They are offered as maker: that offer is taken back first.
+            for o in view.orders.working(view.market).filter(|o| quotes(o, lagging) && o.cancellable(view.now)) {
+                let _ = out.push(Wish::Cancel(o.hash));
+            }
+            return;
+        }
         let (outcome, side, price, purpose) = if unwind {
             (leading, Side::Sell, order.price.complement(), Purpose::Unwind)
         } else {
             (lagging, Side::Buy, order.price, Purpose::Complete)
         };
-        let qty = if unwind { order.qty.min(sellable(view, leading)).floor_to_cents() } else { order.qty };
         self.memory[view.market.ix()].taken_at = view.now;
         let _ = out.push(Wish::Place(Intent {
             instrument: view.market.instrument(outcome),
             side,
             price,
-            qty,
+            qty: order.qty,
             tif: TimeInForce::Fak,
             post_only: false,
             strategy: StrategyId::Pair,
@@ -391,7 +398,7 @@ impl Pair {
             // Where collateral is short a pair has to be merged at once.
             merge_ppm: if self.short(free) { a_share(self.params.merge_cost_usdc) } else { 0 },
             may_buy: free >= cash + fee && cash >= MARKETABLE_MIN,
-            may_sell: sellable(view, leading) >= size,
+            may_sell: sellable(view, leading) + resting_sales(view, lagging) >= size,
         };
         Some((legs, Quote { price: best.price, qty: size, completes: true }))
     }
@@ -456,11 +463,16 @@ fn sellable(view: &View<'_>, outcome: Outcome) -> Qty {
     view.ledger.settled(instrument).saturating_sub(offered.fold(Qty::ZERO, |sum, o| sum + o.leaves()))
 }
 
-/// Collateral that no working purchase of ours, in any market, has a claim on. A taker's fee is at most the rate's
-/// quarter a share; immediate orders are few and short, so they claim a whole pUSD a share.
+/// Collateral that a purchase claims. A taker pays a fee as well; immediate orders are few and short, so they claim a
+/// whole pUSD a share.
+fn claim(i: &Intent, qty: Qty) -> Usdc {
+    qty.notional_ceil(if i.post_only { i.price } else { Price::ONE })
+}
+
+/// Collateral that no working purchase of ours, in any market, has a claim on.
 fn free(view: &View<'_>) -> Usdc {
     let buys = view.orders.all_working().filter(|o| o.intent.side == Side::Buy);
-    let claims = buys.map(|o| o.leaves().notional_ceil(if o.intent.post_only { o.intent.price } else { Price::ONE }));
+    let claims = buys.map(|o| claim(&o.intent, o.leaves()));
     view.ledger.cash() - claims.sum()
 }
 
@@ -469,10 +481,22 @@ fn wished(wishes: &Wishes) -> Usdc {
     wishes
         .iter()
         .map(|w| match w {
-            Wish::Place(i) if i.side == Side::Buy => i.qty.notional_ceil(i.price),
+            Wish::Place(i) if i.side == Side::Buy => claim(i, i.qty),
             _ => Usdc::ZERO,
         })
         .sum()
+}
+
+/// Shares that this decision's wishes lengthen a leg by already.
+fn wished_of(wishes: &Wishes, leg: Outcome) -> Qty {
+    let placed = wishes.iter().filter_map(|w| if let Wish::Place(i) = w { Some(i) } else { None });
+    placed.filter(|i| leg_of(i.instrument, i.side) == leg).fold(Qty::ZERO, |sum, i| sum + i.qty)
+}
+
+/// Shares of the opposite token that our resting quotes of a leg offer.
+fn resting_sales(view: &View<'_>, leg: Outcome) -> Qty {
+    let sales = view.orders.working(view.market).filter(|o| quotes(o, leg) && o.intent.side == Side::Sell);
+    sales.fold(Qty::ZERO, |sum, o| sum + o.leaves())
 }
 
 /// True if a bid of a leg would meet an order of ours, working or wished for: bids of both legs meet at 1.
@@ -510,12 +534,13 @@ impl Strategy for Pair {
             let stance = self.stance(view, prices.fair_ppm);
             wants = LEGS.map(|leg| self.quote(view, leg, prices, stance));
         }
-        for leg in LEGS {
-            self.work(view, leg, prices.as_ref(), wants[leg as usize], out);
-        }
+        // First: a quote that would do the same is not sent beside it.
         if let (true, Some(prices)) = (self.params.taker, &prices) {
             let (_, lagging) = leading_lagging(view);
             self.controller(view, prices, wants[lagging as usize], out);
+        }
+        for leg in LEGS {
+            self.work(view, leg, prices.as_ref(), wants[leg as usize], out);
         }
         self.merge(view, out);
     }
@@ -531,7 +556,7 @@ impl Strategy for Pair {
             Side::Sell => PPM - a_share(fill.notional - fill.fee),
         };
         let fair_ppm = if leg == Outcome::Yes { fair } else { PPM - fair };
-        let filled = Filled { market: view.market, leg, qty: fill.qty, cost_ppm, fair_ppm };
+        let filled = Filled { market: view.market, leg, qty: fill.qty, cost_ppm, fair_ppm, taker: fill.taker };
         self.markouts.filled(&filled, view.now);
     }
 

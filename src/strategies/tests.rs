@@ -263,6 +263,31 @@ fn play_that_stops_means_no_quotes() {
 }
 
 #[test]
+fn a_start_that_the_venue_moves_ends_quoting_before_the_book_is_cleared() {
+    let mut desk = Desk::open();
+    let (yes, no) = one_quote_a_side(&mut desk);
+    desk.ack(yes.hash());
+    desk.ack(no.hash());
+    let starts_in = |desk: &mut Desk, s: u64| {
+        let game_start = Some(Nanos(desk.now).plus(s * 1_000_000_000));
+        let facts = MarketFacts { accepting: true, game_start, ..MarketFacts::default() };
+        desk.hear(Event::Reply(ReplyEvent::Market { market: M, facts }))
+    };
+    assert!(cancels(&starts_in(&mut desk, 3_600)).is_empty());
+    assert!(cancels(&desk.idle(60_000)).is_empty());
+    let mut pulled = starts_in(&mut desk, 100);
+    pulled.extend(desk.idle(100));
+    assert_eq!(cancels(&pulled), [yes.hash(), no.hash()], "brought forward: nothing is held, so nothing is quoted");
+}
+
+#[test]
+fn the_core_says_where_its_strategy_stands() {
+    let desk = Desk::open();
+    assert_eq!(desk.core.standing(M), Some(crate::engine::strategy::Standing::Quoting));
+    assert_eq!(desk.core.standing(MarketIx(9)), None, "no such market");
+}
+
+#[test]
 fn without_a_word_of_a_configured_match_feed_nothing_is_quoted() {
     let mut desk = Desk::open();
     desk.hear(Event::Start { run_tag: 5, cash: Usdc::dollars(1_000), match_feed: true });

@@ -37,6 +37,7 @@ struct Pending {
     cost_ppm: i64,
     /// What it was worth then, ppm.
     fair_ppm: i64,
+    taker: bool,
     early_done: bool,
 }
 
@@ -156,6 +157,8 @@ pub struct Filled {
     pub cost_ppm: i64,
     /// What a share of the leg was worth at that moment, ppm.
     pub fair_ppm: i64,
+    /// We were the taker: then what it costs at once is no sign of who is faster.
+    pub taker: bool,
 }
 
 impl Markouts {
@@ -168,7 +171,8 @@ impl Markouts {
     /// One of our orders was filled.
     pub fn filled(&mut self, fill: &Filled, now: Nanos) {
         let burst = self.markout_ns / BURST;
-        let same = |p: &&mut Pending| (p.market, p.leg) == (fill.market, fill.leg) && now.since(p.at) <= burst;
+        let key = (fill.market, fill.leg, fill.taker);
+        let same = |p: &&mut Pending| (p.market, p.leg, p.taker) == key && now.since(p.at) <= burst;
         if let Some(p) = self.pending.iter_mut().rev().find(same) {
             let (old, new) = (i128::from(p.qty.micro()), i128::from(fill.qty.micro()));
             let mix = |a: i64, b: i64| ((i128::from(a) * old + i128::from(b) * new) / (old + new).max(1)) as i64;
@@ -180,9 +184,10 @@ impl Markouts {
         if self.pending.is_full() {
             self.pending.pop_front();
         }
-        let &Filled { market, leg, qty, cost_ppm, fair_ppm } = fill;
+        let &Filled { market, leg, qty, cost_ppm, fair_ppm, taker } = fill;
+        let early_done = taker;
         // There is room: it was made above.
-        let _ = self.pending.push_back(Pending { market, leg, at: now, qty, cost_ppm, fair_ppm, early_done: false });
+        let _ = self.pending.push_back(Pending { market, leg, at: now, qty, cost_ppm, fair_ppm, taker, early_done });
     }
 
     /// Measures what is due in a market whose fair prices (of both legs, ppm) are known now.
@@ -239,7 +244,7 @@ impl Markouts {
             m.accounts.iter().for_each(|a| a.digest(h));
         }
         for p in &self.pending {
-            h.u64(u64::from(p.market.0) << 8 | (p.leg as u64) << 1 | u64::from(p.early_done));
+            h.u64(u64::from(p.market.0) << 8 | u64::from(p.taker) << 2 | (p.leg as u64) << 1 | u64::from(p.early_done));
             h.u64(p.at.0);
             h.u64(p.qty.micro());
             h.i64(p.cost_ppm);

@@ -43,7 +43,7 @@ impl Post {
         self.standing
     }
 
-    /// Judges a market; `too_slow_by_ms` if its feed is known to be. True: it changed in a way that begins its accounts anew.
+    /// Judges a market; `too_slow_by_ms` if its feed is known to be. True: it changed, and its accounts begin anew.
     pub fn judge(&mut self, now: Nanos, [early, late]: [Account; 2], too_slow_by_ms: Option<u32>, rule: Rule) -> bool {
         let why = reason(&early, &late, too_slow_by_ms, rule.fills);
         match (self.standing, why) {

@@ -169,7 +169,14 @@ impl Floor {
     pub fn fill(&mut self, instrument: InstrumentIx, side: Side, shares: u64, units: u16) {
         let qty = Qty::shares(shares);
         self.book_fill(instrument, side, qty, price(units), TradeStatus::Confirmed);
-        let fill = NewFill { instrument, side, qty, notional: qty.notional_floor(price(units)), fee: Usdc::ZERO };
+        let fill = NewFill {
+            instrument,
+            side,
+            qty,
+            notional: qty.notional_floor(price(units)),
+            fee: Usdc::ZERO,
+            taker: false,
+        };
         self.with(|pair, view| pair.filled_at(view, &fill));
     }
 

@@ -108,6 +108,21 @@ fn a_taker_buys_the_lagging_leg_or_sells_the_leading_one() {
     assert_eq!(taken(PairParams { taker: false, ..dear() }, 50, CONFIRMED, 1_000, book), None);
 }
 
+#[test]
+fn an_offer_as_maker_is_taken_back_before_the_shares_are_sold_as_taker() {
+    let mut floor = Floor::open(PairParams { skew_units: 2_500, ..PairParams::default() });
+    floor.hold(YES, 50, CONFIRMED);
+    floor.ledger.open(Usdc::dollars(20));
+    let offer = floor.rests(Intent { side: Side::Sell, ..bid(YES, 5_000, 50) });
+    let wishes = floor.decide();
+    assert_eq!(cancelled(&wishes), [offer]);
+    assert!(places(&wishes).iter().all(|i| !i.tif.is_immediate() && i.instrument == YES && i.side == Side::Buy));
+    floor.orders.apply(&offer, crate::engine::life::Input::Gone, floor.now);
+    let sold = floor.placed();
+    let immediate: Vec<_> = sold.iter().filter(|i| i.tif.is_immediate()).map(|i| (i.instrument, i.side)).collect();
+    assert_eq!(immediate, [(YES, Side::Sell)], "{sold:?}");
+}
+
 /// Seventy-five YES too many in a market that moves a cent a second. Carrying costs 4 cents: a maker is worth
 /// −⅔·4 = −2.67, a taker −1 − 1.25, less 0.4·√3 = 0.69 for a hold of three seconds.
 #[test]

@@ -153,6 +153,22 @@ fn fills_that_lose_at_once_mean_that_somebody_is_faster() {
     assert_eq!(why, Why::FeedBehind { loss_ppm: 10_000, fills: 8 });
 }
 
+/// Nine fills as taker at once lose what takers pay; that says nothing of who is faster, and all of whether it pays.
+#[test]
+fn what_a_taker_pays_is_no_sign_of_a_slow_feed() {
+    let mut floor = Floor::open(PairParams { off_fills: 8, ..PairParams::default() });
+    for _ in 0..9 {
+        let (qty, fee) = (Qty::shares(5), Usdc(62_500));
+        let notional = qty.notional_ceil(price(5_100));
+        let fill = NewFill { instrument: YES, side: Side::Buy, qty, notional, fee, taker: true };
+        floor.with(|pair, view| pair.filled_at(view, &fill));
+        floor.wait(30_000);
+        floor.decide();
+    }
+    let Some(Standing::Off { why, .. }) = floor.pair.standing(M) else { panic!("{:?}", floor.pair.standing(M)) };
+    assert_eq!(why, Why::RunOver { loss_ppm: 22_500, fills: 8 }, "a cent of half-spread and 1.25 of fee");
+}
+
 #[test]
 fn two_sides_that_lose_and_gain_the_same_are_no_reason_to_stop() {
     let mut floor = Floor::open(PairParams { off_fills: 8, taker: false, ..PairParams::default() });

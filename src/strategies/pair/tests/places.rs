@@ -111,6 +111,18 @@ fn a_good_place_is_not_given_up_for_less_than_it_is_worth() {
     }
 }
 
+/// A fill of fifty YES leans the price by a cent: what rests of the YES leg is a cent too near.
+#[test]
+fn what_is_held_leans_on_resting_quotes_too() {
+    let mut floor = Floor::open(PairParams { taker: false, ..PairParams::default() });
+    let yes = floor.rests(bid(YES, 4_900, 50));
+    floor.rests(bid(NO, 4_900, 50));
+    floor.book(&[(4_900, 1_050)], &[(5_100, 1_050)]);
+    assert_eq!(cancelled(&floor.decide()), []);
+    floor.hold(YES, 50, TradeStatus::Confirmed);
+    assert!(cancelled(&floor.decide()).contains(&yes));
+}
+
 #[test]
 fn a_price_that_lost_its_edge_is_pulled_whatever_its_place() {
     let mut floor = Floor::new(PairParams { taker: false, ..PairParams::default() });

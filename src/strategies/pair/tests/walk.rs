@@ -25,7 +25,8 @@ enum Step {
 fn step() -> impl Any<Value = Step> {
     let tick = prop::sample::select(TickSize::ALL.to_vec());
     prop_oneof![
-        4 => (tick, 1_u16..9_000, 1_u16..6, 1_u64..400, 1_u64..400).prop_map(|(t, b, s, q, r)| Step::Book(t, b, s, q, r)),
+        4 => (tick, 1_u16..9_000, 1_u16..6, 1_u64..400, 1_u64..400)
+            .prop_map(|(t, b, w, q, r)| Step::Book(t, b, w, q, r)),
         4 => (0_usize..8, 1_u64..=100, any::<bool>()).prop_map(|(n, part, settled)| Step::Fill(n, part, settled)),
         2 => (0_usize..8).prop_map(Step::Gone),
         1 => (0_i64..300).prop_map(Step::Cash),
@@ -56,7 +57,7 @@ fn take(floor: &mut Floor, step: &Step) {
             floor.book_fill(i.instrument, i.side, qty, i.price, status);
             floor.orders.fill(&o.hash, qty, floor.now).expect("no more than it leaves");
             let notional = qty.notional_floor(i.price);
-            let fill = NewFill { instrument: i.instrument, side: i.side, qty, notional, fee: Usdc::ZERO };
+            let fill = NewFill { instrument: i.instrument, side: i.side, qty, notional, fee: Usdc::ZERO, taker: false };
             floor.with(|pair, view| pair.filled_at(view, &fill));
         }
         Step::Gone(n) => {
