@@ -102,14 +102,43 @@ impl Family {
         crowd: Noise { rate: (0.3, 1.0), dollars: (15.0, 25.0) },
     };
 
-    /// The market is ahead of every feed that we could have.
-    pub const NULL: Self = Self { name: "lol-bo3-null", ..Self::DEMONSTRATION };
+    /// The market is ahead of every feed that we could have: makers' sources show an event within seconds, makers act at
+    /// once and agree with each other, and what little others know before them is what the touch is paid for.
+    pub const NULL: Self = Self {
+        name: "lol-bo3-null",
+        source_s: (3.0, 5.0),
+        makers: Making {
+            reaction_s: [0.3, 0.6],
+            half_spread: [(0.008, 0.012), (0.008, 0.012)],
+            ..Self::DEMONSTRATION.makers
+        },
+        informed: Informed { attention: (0.05, 0.15), ..Self::DEMONSTRATION.informed },
+        ..Self::DEMONSTRATION
+    };
 
     /// The recorded market's spread, sizes and speed.
-    pub const REALISTIC: Self = Self { name: "lol-bo3-realistic", ..Self::DEMONSTRATION };
+    pub const REALISTIC: Self = Self {
+        name: "lol-bo3-realistic",
+        makers: Making {
+            count: (2, 4),
+            half_spread: [(0.012, 0.022), (0.018, 0.03)],
+            size: Amount { median: 55.0, sigma: 1.0, least: 5.0, most: 400.0 },
+            ..Self::DEMONSTRATION.makers
+        },
+        ..Self::DEMONSTRATION
+    };
 
-    /// More people know, earlier, and want more.
-    pub const TOXIC: Self = Self { name: "lol-bo3-toxic", ..Self::DEMONSTRATION };
+    /// The realistic market, with more people who know, earlier, and want more.
+    pub const TOXIC: Self = Self {
+        name: "lol-bo3-toxic",
+        informed: Informed {
+            count: (4, 6),
+            attention: (0.9, 1.0),
+            leads: [(0.3, 0.2, 1.0), (0.4, 1.0, 5.0), (0.3, 5.0, 30.0)],
+            shares: Amount { median: 400.0, sigma: 0.8, least: 50.0, most: 4_000.0 },
+        },
+        ..Self::REALISTIC
+    };
 
     /// The families of `simulate`, in the order of its tables.
     pub const ALL: [Self; 3] = [Self::NULL, Self::REALISTIC, Self::TOXIC];

@@ -58,18 +58,21 @@ pub struct Book {
     fills: Vec<Fill>,
     /// Fills whose horizon is still to come, by horizon.
     due: [VecDeque<(Nanos, usize)>; 4],
+    /// How many times as fast as life the match unfolds: horizons are the match's time.
+    speed: u64,
     spread: i128,
     fees: Usdc,
     traded: Usdc,
 }
 
 impl Book {
-    /// Nothing has happened yet.
-    pub fn new(markets: usize) -> Self {
+    /// Nothing has happened yet, in a match that unfolds `speed` times as fast as life.
+    pub fn new(markets: usize, speed: u32) -> Self {
         Self {
             middle: vec![[ONE / 2; 2]; markets],
             fills: Vec::new(),
             due: Default::default(),
+            speed: u64::from(speed.max(1)),
             spread: 0,
             fees: Usdc::ZERO,
             traded: Usdc::ZERO,
@@ -83,11 +86,6 @@ impl Book {
                 self.fills[fill].after[h] = self.middle_of(self.fills[fill].instrument, 0);
             }
         }
-    }
-
-    /// When the next horizon ends.
-    pub fn next(&self) -> Option<Nanos> {
-        self.due.iter().filter_map(|d| d.front()).map(|(at, _)| *at).min()
     }
 
     /// The best prices of a market's first token changed.
@@ -117,7 +115,7 @@ impl Book {
         self.fees += fee;
         self.traded += cash;
         for (due, s) in self.due.iter_mut().zip(HORIZONS_S) {
-            due.push_back((now.plus(s * 1_000_000_000), self.fills.len()));
+            due.push_back((now.plus(s * 1_000_000_000 / self.speed), self.fills.len()));
         }
         self.fills.push(Fill { instrument, shares, before, after: [0; 4] });
     }
@@ -175,7 +173,7 @@ mod tests {
             (NO, Payout::No, 200_000, [300_000, 400_000, 600_000, 1_000_000], 4_000_000, 5_200_000),
             (NO, Payout::Half, 200_000, [300_000, 400_000, 600_000, 1_000_000], -1_000_000, 200_000),
         ] {
-            let mut book = Book::new(1);
+            let mut book = Book::new(1, 1);
             tops(&mut book, 4_900, 5_100);
             // The trade's own change of the book.
             tops(&mut book, 4_800, 5_100);
@@ -195,14 +193,14 @@ mod tests {
 
     #[test]
     fn a_market_that_is_paid_before_the_horizon_is_worth_its_payout_there() {
-        let mut book = Book::new(1);
+        let mut book = Book::new(1, 1);
         tops(&mut book, 4_900, 5_100);
         tops(&mut book, 4_900, 5_200);
         book.traded(at(0), YES, Side::Sell, Qty::shares(10), Usdc(5_100_000), Usdc(125_000));
         book.pass(at(2));
         book.paid(MarketIx(0), Payout::No);
         let money = book.close(Usdc(5_100_000 - 125_000));
-        assert_eq!(money.markouts.map(Usdc::micro), [-50_000 * 10 / 10 * 10 / 10, 5_000_000, 5_000_000, 5_000_000]);
+        assert_eq!(money.markouts.map(Usdc::micro), [-500_000, 5_000_000, 5_000_000, 5_000_000]);
         assert_eq!((money.spread, money.inventory, money.rounding), (Usdc(100_000), Usdc::ZERO, Usdc::ZERO));
     }
 }

@@ -38,6 +38,9 @@ const DEPOSIT: Usdc = Usdc::dollars(10_000);
 /// A merge is on chain after this, and known to be after that: two questions, a signature, and asking until it is final.
 const MERGE_MINED_NS: u64 = 500_000_000;
 const MERGE_TOLD_NS: u64 = 600_000_000;
+/// Finished orders that the venue remembers. The engine asks after none for longer than these last; every reading of the
+/// account goes through them.
+const KEPT: usize = 1_000;
 /// An engine that has not ended so long after the scenario did is stopped; after as long again it is left.
 const STOP_AFTER_NS: u64 = 60_000_000_000;
 
@@ -111,6 +114,7 @@ pub fn play<S: Strategy>(terms: &Terms, strategy: impl FnOnce(&Universe) -> S) -
     let mut host = Host::new(scenario, &[listed], CHAIN_ID, terms.seed, f64::from(terms.speed));
     let key = host.keys.create(account.owner, 0).map(|c| c.key.clone()).unwrap_or_default();
     let us = Us { account: host.funder(&account.funder).unwrap_or(crate::venue::accounts::AccountIx(0)), key };
+    host.exchange.keep_closed = KEPT;
     host.begin(BEGAN);
     let start = host.exchange.markets().first().and_then(|m| m.spec.game_start);
     let universe = universe(&setup, account, start.map(|at| Nanos(at.secs() * 1_000_000_000)));
@@ -125,7 +129,7 @@ pub fn play<S: Strategy>(terms: &Terms, strategy: impl FnOnce(&Universe) -> S) -
         link: terms.link,
         now: BEGAN,
         seq: 0,
-        actions: Actions::new(),
+        actions: Some(Box::default()),
         own: VecDeque::new(),
         to_venue: VecDeque::new(),
         merges: VecDeque::new(),
@@ -135,7 +139,7 @@ pub fn play<S: Strategy>(terms: &Terms, strategy: impl FnOnce(&Universe) -> S) -
         market: VecDeque::new(),
         matches: VecDeque::new(),
         sports: SportsParser::new(Game { id: None, teams }),
-        book: Book::new(universe.markets.len()),
+        book: Book::new(universe.markets.len(), terms.speed),
         at_fair: 0.0,
         next_tick: BEGAN,
         merge_free: BEGAN,
@@ -159,7 +163,8 @@ struct Table<S> {
     link: Link,
     now: Nanos,
     seq: u64,
-    actions: Actions,
+    /// Some kilobytes, used again and again: lent to the engine for each event.
+    actions: Option<Box<Actions>>,
     /// Heard at once: what the gateway says by itself.
     own: VecDeque<Event>,
     to_venue: Due<Ask>,
@@ -361,13 +366,13 @@ impl<S: Strategy> Table<S> {
         }
         self.seq += 1;
         let stamp = Stamp { wall: self.now, ..Stamp::default() };
-        let mut actions = std::mem::take(&mut self.actions);
+        let mut actions = self.actions.take().unwrap_or_default();
         actions.clear();
         self.engine.on(&Sequenced { seq: self.seq, stamp, event }, &mut (), &mut actions);
-        for action in &actions {
+        for action in actions.iter() {
             self.take(action);
         }
-        self.actions = actions;
+        self.actions = Some(actions);
         self.engine.tell_fates(|_, _| ());
     }
 

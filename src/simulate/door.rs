@@ -158,7 +158,7 @@ fn everything(host: &Host, us: &Us, round: u32, since: Nanos, tell: &mut impl Fn
             tell(read(ReadEvent::Order { order: id, instrument, side, matched }));
         }
     }
-    for t in host.exchange.trades().rev().filter(|t| t.matched_at.secs() >= since.secs()) {
+    for t in host.exchange.trades().rev().take_while(|t| t.matched_at.secs() >= since.secs()) {
         hear::trade(t, &us.key, &mut |event| tell(Told::Trade(event)));
     }
     let account = host.exchange.account(us.account);

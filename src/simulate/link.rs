@@ -6,8 +6,8 @@ const MS: u64 = 1_000_000;
 /// The stream of a match's seed that its delays are drawn from; the scenario's own are below 1,000.
 const STREAM: u64 = 5_000;
 /// Time passes for the engine this often. In a run it is 100 ms of wall time, which at the default run's speed of 200
-/// is 20 s of the match; here it is half a second of it. Everything else is decided at the message that causes it.
-const TICK_NS: u64 = 500 * MS;
+/// is 20 s of the match; here it is one second of it. Everything else is decided at the message that causes it.
+const TICK_NS: u64 = 1_000 * MS;
 
 /// Delays of one match: constant within it, so that each channel keeps its order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl Link {
             market_ns: ms(8.0, 30.0),
             user_ns: ms(8.0, 30.0),
             order_ns: ms(15.0, 50.0),
-            answer_ns: ms(3.0, 10.0),
+            answer_ns: ms(8.0, 30.0),
             match_ns: ms(8.0, 30.0),
             tick_ns: TICK_NS,
         }

@@ -16,6 +16,10 @@ use crate::{
     },
 };
 
+/// A quote is left alone for so long: our own orders come and go in the market channel a moment later than in the answers,
+/// and a quoter that believed every message in between would chase itself.
+const REST_NS: u64 = 1_000_000_000;
+
 /// The baseline. It remembers nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct Touch {
@@ -48,7 +52,8 @@ impl Strategy for Touch {
             for order in view.orders.working(view.market).filter(|o| o.intent.instrument == instrument) {
                 working = true;
                 let good = want == Some(order.intent.price) && order.leaves().micro() * 2 >= self.size.micro();
-                if !good && order.cancellable(view.now) {
+                let rested = !quoting || view.now.since(order.created) >= REST_NS;
+                if !good && rested && order.cancellable(view.now) {
                     // A full list is no loss: the rest is wished for at the next event.
                     let _ = out.push(Wish::Cancel(order.hash));
                 }
