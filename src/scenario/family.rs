@@ -103,13 +103,16 @@ impl Family {
     };
 
     /// The market is ahead of every feed that we could have: makers' sources show an event within seconds, makers act at
-    /// once and agree with each other, and what little others know before them is what the touch is paid for.
+    /// once, agree with each other and leave a tick between them, and what little others know before them is what the
+    /// touch is paid for.
     pub const NULL: Self = Self {
         name: "lol-bo3-null",
         source_s: (3.0, 5.0),
         makers: Making {
             reaction_s: [0.3, 0.6],
-            half_spread: [(0.008, 0.012), (0.008, 0.012)],
+            half_spread: [(0.003, 0.006), (0.003, 0.006)],
+            bias: 0.01,
+            noise: (0.005, 0.01),
             ..Self::DEMONSTRATION.makers
         },
         informed: Informed { attention: (0.05, 0.15), ..Self::DEMONSTRATION.informed },
@@ -128,15 +131,16 @@ impl Family {
         ..Self::DEMONSTRATION
     };
 
-    /// The realistic market, with more people who know, earlier, and want more.
+    /// The realistic market, with more people who know, earlier, and want more, and few others.
     pub const TOXIC: Self = Self {
         name: "lol-bo3-toxic",
         informed: Informed {
-            count: (4, 6),
+            count: (6, 8),
             attention: (0.9, 1.0),
             leads: [(0.3, 0.2, 1.0), (0.4, 1.0, 5.0), (0.3, 5.0, 30.0)],
             shares: Amount { median: 400.0, sigma: 0.8, least: 50.0, most: 4_000.0 },
         },
+        crowd: Noise { rate: (0.05, 0.2), ..Self::DEMONSTRATION.crowd },
         ..Self::REALISTIC
     };
 

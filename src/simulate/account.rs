@@ -200,7 +200,7 @@ mod tests {
         book.pass(at(2));
         book.paid(MarketIx(0), Payout::No);
         let money = book.close(Usdc(5_100_000 - 125_000));
-        assert_eq!(money.markouts.map(Usdc::micro), [-500_000, 5_000_000, 5_000_000, 5_000_000]);
+        assert_eq!(money.markouts.map(Usdc::micro), [-50_000, 5_000_000, 5_000_000, 5_000_000]);
         assert_eq!((money.spread, money.inventory, money.rounding), (Usdc(100_000), Usdc::ZERO, Usdc::ZERO));
     }
 }

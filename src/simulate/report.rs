@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use super::{account::HORIZONS_S, course::Course, series::Played, stats::Mean};
-use crate::{scenario::family::Family, types::Usdc};
+use crate::{engine::refusal::Refusal, scenario::family::Family, types::Usdc};
 
 /// One player's matches of a family. Money in pUSD a match.
 #[derive(Clone, Debug, Serialize)]
@@ -37,6 +37,8 @@ pub struct Player {
     pub quoting: f64,
     /// Matches in which the kill switch stopped it, by reason.
     pub stopped: Vec<(&'static str, usize)>,
+    /// Matches in which orders were refused because what could be lost in all, the loss so far included, was at its limit.
+    pub held_back: usize,
 }
 
 /// One family.
@@ -89,6 +91,7 @@ impl Player {
             orders: mean(&|c| c.report.orders.sent as f64),
             quoting: mean(&|c| c.quoted[0] as f64 / c.quoted[1].max(1) as f64),
             stopped,
+            held_back: matches.iter().filter(|c| at_limit(c)).count(),
         }
     }
 
@@ -152,6 +155,7 @@ impl Chapter {
         both("orders", format!("{:.1}", pair.orders), format!("{:.1}", touch.orders));
         both("quoting", format!("{:.1} %", 100.0 * pair.quoting), format!("{:.1} %", 100.0 * touch.quoting));
         both("stopped itself", stops(pair, self.matches), stops(touch, self.matches));
+        both("held back by its limit", held_back(pair, self.matches), held_back(touch, self.matches));
         line(format_args!("  pair minus touch        {:>30}", interval(&self.ahead)));
         line(format_args!("  verdict: {}", self.verdict));
         for fault in self.faults.iter().take(5) {
@@ -159,6 +163,11 @@ impl Chapter {
         }
         out
     }
+}
+
+/// True if risk refused an order for the limit over everything.
+fn at_limit(c: &Course) -> bool {
+    c.report.rejections.iter().any(|(why, n)| *why == Refusal::TotalLimit.as_str() && *n > 0)
 }
 
 /// In words: an edge is one whose whole interval is above zero.
@@ -175,6 +184,13 @@ fn stops(player: &Player, matches: usize) -> String {
     match player.stops() {
         0 => "never".into(),
         n => format!("{n} of {matches} ({})", reasons.join(", ")),
+    }
+}
+
+fn held_back(player: &Player, matches: usize) -> String {
+    match player.held_back {
+        0 => "never".into(),
+        n => format!("{n} of {matches}"),
     }
 }
 
