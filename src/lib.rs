@@ -28,4 +28,6 @@ pub mod wiring;
 #[cfg(feature = "embedded")]
 pub mod scenario;
 #[cfg(feature = "embedded")]
+pub mod simulate;
+#[cfg(feature = "embedded")]
 pub mod venue;

@@ -12,6 +12,8 @@ pub mod decode;
 pub mod replay;
 pub mod run;
 pub mod sign;
+#[cfg(feature = "embedded")]
+pub mod simulate;
 pub mod vectors;
 #[cfg(feature = "embedded")]
 pub mod venue;
@@ -57,6 +59,9 @@ struct Cli {
 enum Command {
     /// Trade: a made-up match on an embedded venue, or what the configuration says
     Run(run::Args),
+    /// Play whole matches in virtual time, and say what they come to
+    #[cfg(feature = "embedded")]
+    Simulate(simulate::Args),
     /// The embedded venue alone, for any Polymarket client
     #[cfg(feature = "embedded")]
     Venue(venue::Args),
@@ -84,6 +89,8 @@ pub fn main() -> ExitCode {
     match cli.command {
         None => run::run(cli.run),
         Some(Command::Run(args)) => run::run(args),
+        #[cfg(feature = "embedded")]
+        Some(Command::Simulate(args)) => simulate::run(args),
         #[cfg(feature = "embedded")]
         Some(Command::Venue(args)) => venue::run(args),
         Some(Command::Replay(args)) => replay::run(args),

@@ -3,7 +3,9 @@
 //! Nothing is laid out for them. They buy what rests below their fair price by more than the fee and a tick, and the
 //! venue holds their orders like everybody's, so a maker that reacts within the hold escapes.
 
-use super::{Books, Command, OrderTag, SimTime, Size, Trader, dice::Dice, fair::MARKETS, noise::away};
+use super::{
+    Books, Command, OrderTag, SimTime, Size, Trader, dice::Dice, fair::MARKETS, family::Informed, noise::away,
+};
 use crate::types::{
     Qty,
     ids::{InstrumentIx, MarketIx, Outcome},
@@ -15,15 +17,12 @@ use crate::types::{
 /// Source: docs/PROTOCOL.md "fees".
 pub const FEE_RATE: f64 = 0.05;
 
-/// How long before the makers' sources they learn of an event: weights, and seconds from and to. A courtside
-/// friend, a faster feed, a player's own screen.
-const LEADS: [(f64, f64, f64); 3] = [(0.50, 0.2, 1.0), (0.35, 1.0, 3.0), (0.15, 5.0, 30.0)];
-
 /// One informed taker.
 #[derive(Clone, Debug)]
 pub struct Insider {
     trader: Trader,
     dice: Dice,
+    kind: Informed,
     /// Probability of being early on an event.
     attention: f64,
     next_tag: u64,
@@ -31,14 +30,16 @@ pub struct Insider {
 
 impl Insider {
     /// Draws an informed taker. Ranges and reasons: `docs/SCENARIOS.md` "informed takers".
-    pub fn draw(trader: Trader, mut dice: Dice) -> Self {
-        Self { trader, attention: dice.uniform(0.5, 0.9), next_tag: 0, dice }
+    pub fn draw(trader: Trader, kind: &Informed, mut dice: Dice) -> Self {
+        let (least, most) = kind.attention;
+        Self { trader, kind: *kind, attention: dice.uniform(least, most), next_tag: 0, dice }
     }
 
     /// How long before the makers' sources it learns of an event; `None` if it misses this one.
     pub fn lead(&mut self) -> Option<SimTime> {
         let hears = self.dice.chance(self.attention);
-        let (_, lo, hi) = LEADS[self.dice.pick(&LEADS.map(|l| l.0))];
+        let leads = &self.kind.leads;
+        let (_, lo, hi) = leads[self.dice.pick(&leads.map(|l| l.0))];
         let lead = self.dice.span(lo, hi);
         hears.then_some(lead)
     }
@@ -78,7 +79,8 @@ impl Insider {
 
     /// Wants this token at up to `limit`: by selling the other one where it is owned, else by buying this one.
     fn take(&mut self, instrument: InstrumentIx, limit: Price, books: &dyn Books, out: &mut Vec<Command>) {
-        let wanted = self.dice.lognormal(150.0, 0.8).clamp(20.0, 2_000.0) as u64;
+        let size = &self.kind.shares;
+        let wanted = self.dice.lognormal(size.median, size.sigma).clamp(size.least, size.most) as u64;
         let least = u64::from(Price::UNITS / limit.units().max(1)) + 1;
         let qty = Qty::shares(wanted.max(least));
         let owned = books.shares(self.trader, instrument.mirror());
@@ -120,7 +122,7 @@ pub fn highest_worth_buying(fair: f64, tick: TickSize) -> Option<Price> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::family::Family, *};
 
     #[test]
     fn buys_only_below_fair_by_fee_and_tick() {
@@ -140,7 +142,7 @@ mod tests {
 
     #[test]
     fn leads_are_the_stated_mixture() {
-        let mut insider = Insider::draw(Trader(0), Dice::new(1, 1));
+        let mut insider = Insider::draw(Trader(0), &Family::DEMONSTRATION.informed, Dice::new(1, 1));
         let mut leads: Vec<f64> = (0..20_000).filter_map(|_| insider.lead()).map(SimTime::as_secs_f64).collect();
         leads.sort_by(f64::total_cmp);
         let share =

@@ -9,6 +9,7 @@ use super::{
     Books, Command, Filled, OrderTag, Scenario, Setup, SimTime, Trader,
     dice::Dice,
     fair::{MARKETS, Pricer},
+    family::Family,
     game::{MAPS, Rules, Series, Story, What},
     informed::Insider,
     makers::{Maker, Outlook, Source},
@@ -126,29 +127,37 @@ pub struct LolBo3 {
 }
 
 impl LolBo3 {
-    /// Draws a match and its traders.
+    /// Draws a match and its traders, of the demonstration's cast.
     pub fn new(seed: u64) -> Self {
+        Self::of(&Family::DEMONSTRATION, seed)
+    }
+
+    /// Draws a match and its traders, of a family.
+    pub fn of(family: &Family, seed: u64) -> Self {
         let mut dice = Dice::new(seed, stream::MATCH);
         let rules = Rules::draw(&mut dice);
         let story = Story::play(&rules, &mut dice);
 
         let mut cast = Dice::new(seed, stream::CAST);
-        let makers = cast.whole(3, 6) as usize;
-        let insiders = cast.whole(1, 3) as usize;
-        let source_lag = cast.span(32.0, 40.0);
+        let makers = cast.whole(family.makers.count.0, family.makers.count.1) as usize;
+        let insiders = cast.whole(family.informed.count.0, family.informed.count.1) as usize;
+        let source_lag = cast.span(family.source_s.0, family.source_s.1);
         let makers: Vec<Maker> = (0..makers)
             .map(|i| {
                 // The first maker always has a feed; every other one with even odds.
-                let source = if i == 0 || cast.chance(0.5) { Source::Feed } else { Source::Stream };
-                Maker::draw(Trader(i as u16), source, Dice::new(seed, stream::MAKERS + i as u64))
+                let source = if i == 0 || cast.chance(family.makers.feeds) { Source::Feed } else { Source::Stream };
+                Maker::draw(Trader(i as u16), source, &family.makers, Dice::new(seed, stream::MAKERS + i as u64))
             })
             .collect();
         let first_noise = makers.len() as u16;
         let first_insider = first_noise + CROWD;
         let insiders: Vec<Insider> = (0..insiders)
-            .map(|i| Insider::draw(Trader(first_insider + i as u16), Dice::new(seed, stream::INSIDERS + i as u64)))
+            .map(|i| {
+                let dice = Dice::new(seed, stream::INSIDERS + i as u64);
+                Insider::draw(Trader(first_insider + i as u16), &family.informed, dice)
+            })
             .collect();
-        let crowd = Crowd::draw(Trader(first_noise), CROWD, Dice::new(seed, stream::CROWD));
+        let crowd = Crowd::draw(Trader(first_noise), CROWD, &family.crowd, Dice::new(seed, stream::CROWD));
         let (mut setup, fixture) = names(&mut Dice::new(seed, stream::NAMES));
         setup.traders = vec![CASH; usize::from(first_insider) + insiders.len()];
 

@@ -7,6 +7,7 @@ use super::{
     Books, Command, Filled, OrderTag, SimTime, Size, Trader,
     dice::{Dice, logit, sigmoid},
     fair::MARKETS,
+    family::Making,
 };
 use crate::types::{
     Qty,
@@ -90,6 +91,7 @@ struct Desk {
 pub struct Maker {
     trader: Trader,
     dice: Dice,
+    kind: Making,
     /// Where its news comes from.
     pub source: Source,
     bias: f64,
@@ -111,20 +113,19 @@ pub struct Maker {
 
 impl Maker {
     /// Draws a maker. Ranges and reasons: `docs/SCENARIOS.md` "makers".
-    pub fn draw(trader: Trader, source: Source, mut dice: Dice) -> Self {
-        let noise_sd = dice.uniform(0.02, 0.05);
+    pub fn draw(trader: Trader, source: Source, kind: &Making, mut dice: Dice) -> Self {
+        let noise_sd = dice.uniform(kind.noise.0, kind.noise.1);
+        let (narrow, wide) = kind.half_spread[source as usize];
         Self {
             trader,
             source,
-            bias: dice.normal(0.04),
+            kind: *kind,
+            bias: dice.normal(kind.bias),
             noise_sd,
             noise: dice.normal(noise_sd),
-            half_spread: match source {
-                Source::Feed => dice.uniform(0.008, 0.015),
-                Source::Stream => dice.uniform(0.012, 0.025),
-            },
+            half_spread: dice.uniform(narrow, wide),
             levels: dice.whole(2, 3) as u16,
-            size: dice.lognormal(70.0, 0.5).clamp(20.0, 250.0),
+            size: dice.lognormal(kind.size.median, kind.size.sigma).clamp(kind.size.least, kind.size.most),
             skew: dice.uniform(0.00002, 0.00006),
             limit: dice.uniform(800.0, 2_000.0),
             sells: dice.chance(0.6),
@@ -139,11 +140,8 @@ impl Maker {
 
     /// From its source showing an event to its acting on it.
     pub fn reaction(&mut self) -> SimTime {
-        let median = match self.source {
-            Source::Feed => 1.5,
-            Source::Stream => 6.0,
-        };
-        SimTime::from_secs_f64(self.dice.lognormal(median, 0.7))
+        let median = self.kind.reaction_s[self.source as usize];
+        SimTime::from_secs_f64(self.dice.lognormal(median, self.kind.reaction_sigma))
     }
 
     /// From a fill or a cancel of its own to its next order: no event to be understood, so faster.
@@ -370,14 +368,14 @@ fn signed_shares(instrument: InstrumentIx, side: Side, qty: Qty) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::family::Family, *};
 
     const NOW: Outlook = Outlook { fair: 0.5, certain: None, current: true };
 
     #[test]
     fn reactions_have_the_stated_medians_and_spread() {
         for (source, median) in [(Source::Feed, 1.5), (Source::Stream, 6.0)] {
-            let mut maker = Maker::draw(Trader(0), source, Dice::new(1, 1));
+            let mut maker = Maker::draw(Trader(0), source, &Family::DEMONSTRATION.makers, Dice::new(1, 1));
             let mut s: Vec<f64> = (0..20_000).map(|_| maker.reaction().as_secs_f64()).collect();
             s.sort_by(f64::total_cmp);
             let (low, mid, high) = (s[3_174], s[10_000], s[16_826]);
@@ -391,7 +389,7 @@ mod tests {
     #[test]
     fn a_ladder_never_crosses_itself_and_stays_on_the_grid() {
         for seed in 0..50 {
-            let maker = Maker::draw(Trader(0), Source::Feed, Dice::new(seed, 100));
+            let maker = Maker::draw(Trader(0), Source::Feed, &Family::DEMONSTRATION.makers, Dice::new(seed, 100));
             for tick in [100, 10] {
                 for reserve in (-5..=105).map(|cents| f64::from(cents) / 100.0) {
                     let ladder = maker.ladder(reserve, false, tick, 0.0, NOW);
@@ -410,7 +408,7 @@ mod tests {
 
     #[test]
     fn quotes_lean_against_inventory_and_stop_at_the_limit() {
-        let maker = Maker::draw(Trader(0), Source::Feed, Dice::new(1, 100));
+        let maker = Maker::draw(Trader(0), Source::Feed, &Family::DEMONSTRATION.makers, Dice::new(1, 100));
         let sides = |net: f64| {
             let ladder = maker.ladder(0.5, false, 100, net, NOW);
             [Way::Bid, Way::Ask].map(|way| ladder.iter().filter(|q| q.way == way).count())
@@ -424,7 +422,7 @@ mod tests {
 
     #[test]
     fn what_is_certain_is_quoted_only_on_the_safe_side() {
-        let maker = Maker::draw(Trader(0), Source::Feed, Dice::new(1, 100));
+        let maker = Maker::draw(Trader(0), Source::Feed, &Family::DEMONSTRATION.makers, Dice::new(1, 100));
         for (payout, way) in [(Payout::Yes, Way::Bid), (Payout::No, Way::Ask)] {
             for (tick, net) in [(100, 0.0), (10, 0.0), (100, 700.0), (10, -700.0)] {
                 let outlook = Outlook { certain: Some(payout), ..NOW };

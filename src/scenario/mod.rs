@@ -7,6 +7,7 @@
 mod capture;
 pub mod dice;
 pub mod fair;
+pub mod family;
 pub mod game;
 mod informed;
 pub mod lol_bo3;
@@ -174,14 +175,16 @@ pub trait Scenario: Send {
 }
 
 /// Names that [`open`] knows; anything else is taken for the path of a recording.
-pub const NAMES: [&str; 1] = ["lol-bo3"];
+pub const NAMES: [&str; 4] = ["lol-bo3", "lol-bo3-null", "lol-bo3-realistic", "lol-bo3-toxic"];
 
 /// Opens a scenario by name, or a recording by path. The seed does nothing to a recording.
 ///
 /// Errors: neither a known name nor a readable recording; the text names both the trouble and the names.
 pub fn open(spec: &str, seed: u64) -> Result<Box<dyn Scenario>, String> {
+    if let Some(family) = family::Family::named(spec) {
+        return Ok(Box::new(lol_bo3::LolBo3::of(family, seed)));
+    }
     match spec {
-        "lol-bo3" => Ok(Box::new(lol_bo3::LolBo3::new(seed))),
         path if std::path::Path::new(path).is_file() => Ok(Box::new(recorded::Recorded::open(path.as_ref())?)),
         other => Err(format!("no scenario `{other}`: neither one of {} nor the path of a recording", NAMES.join(", "))),
     }

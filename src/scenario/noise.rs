@@ -2,7 +2,7 @@
 //!
 //! They know nothing that the price does not know, and pay the spread and the fee for it.
 
-use super::{Books, Command, OrderTag, SimTime, Size, Trader, dice::Dice, fair::MARKETS};
+use super::{Books, Command, OrderTag, SimTime, Size, Trader, dice::Dice, fair::MARKETS, family::Noise};
 use crate::types::{
     Qty, Usdc,
     ids::{MarketIx, Outcome},
@@ -33,12 +33,12 @@ pub struct Crowd {
 
 impl Crowd {
     /// Draws a crowd. Ranges and reasons: `docs/SCENARIOS.md` "noise traders".
-    pub fn draw(first: Trader, accounts: u16, mut dice: Dice) -> Self {
+    pub fn draw(first: Trader, accounts: u16, kind: &Noise, mut dice: Dice) -> Self {
         Self {
             first,
             accounts,
-            rate: dice.uniform(0.3, 1.0),
-            dollars: dice.uniform(15.0, 25.0),
+            rate: dice.uniform(kind.rate.0, kind.rate.1),
+            dollars: dice.uniform(kind.dollars.0, kind.dollars.1),
             selling: dice.uniform(0.15, 0.30),
             next_tag: 0,
             dice,

@@ -3,6 +3,7 @@
 pub mod pair;
 #[cfg(test)]
 mod tests;
+pub mod touch;
 
 use serde::{Deserialize, Serialize};
 

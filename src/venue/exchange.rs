@@ -103,6 +103,8 @@ pub struct Exchange {
     pub(super) timers: BinaryHeap<Reverse<(Nanos, u64, Timer)>>,
     pub(super) notes: Vec<Note>,
     flushed: usize,
+    /// Finished orders that came from outside and are remembered; [`CLOSED_MAX`] if nobody changes it.
+    pub keep_closed: usize,
     closed: VecDeque<OrderHash>,
     pub(super) again: BTreeSet<InstrumentIx>,
     touched: BTreeSet<(MarketIx, bool, Price)>,
@@ -142,6 +144,7 @@ impl Exchange {
             timers: BinaryHeap::new(),
             notes: Vec::new(),
             flushed: 0,
+            keep_closed: CLOSED_MAX,
             closed: VecDeque::new(),
             again: BTreeSet::new(),
             touched: BTreeSet::new(),
@@ -456,7 +459,7 @@ impl Exchange {
         self.note(id, event);
     }
 
-    /// A trader's finished order is not kept: nobody can ask for it. Of the others the newest [`CLOSED_MAX`] are.
+    /// A trader's finished order is not kept: nobody can ask for it. Of the others the newest [`Self::keep_closed`] are.
     pub(super) fn forget_if_closed(&mut self, id: &OrderHash) {
         let closed = |o: &Order| matches!(o.phase, Phase::Matched | Phase::Canceled(_));
         let Some(order) = self.orders.get(id).filter(|o| closed(o)) else { return };
@@ -465,7 +468,7 @@ impl Exchange {
             return;
         }
         self.closed.push_back(*id);
-        if self.closed.len() > CLOSED_MAX
+        if self.closed.len() > self.keep_closed
             && let Some(oldest) = self.closed.pop_front()
         {
             self.orders.remove(&oldest);

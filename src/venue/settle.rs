@@ -400,8 +400,9 @@ impl Exchange {
             return Err(SetError::TooMany);
         }
         for i in tokens {
-            let mut sells =
-                self.open_orders(|o| o.new.account == account && o.new.instrument == i && o.new.side == Side::Sell);
+            let covered = self.account(account).holding(i).free() >= qty;
+            let own = |o: &Order| o.new.account == account && o.new.instrument == i && o.new.side == Side::Sell;
+            let mut sells = if covered { Vec::new() } else { self.open_orders(own) };
             while self.account(account).holding(i).free() < qty
                 && let Some(newest) = sells.pop()
             {
