@@ -11,6 +11,7 @@ mod detail;
 pub mod digest;
 pub mod gate;
 mod hear;
+pub mod lattice;
 pub mod life;
 pub mod limits;
 pub mod orders;
