@@ -202,7 +202,7 @@ impl Pair {
         let book = view.books[outcome as usize];
         let tick = book.tick();
         let tick_ppm = i64::from(tick.units()) * PPM_PER_UNIT;
-        let net = view.ledger.net(view.market);
+        let net = view.net();
         let reservation = fair_ppm - self.shift_ppm(net, fair_ppm);
         // Everything below is in terms of this token.
         let (fair, reservation, excess) = match outcome {
@@ -289,7 +289,7 @@ impl Pair {
 
     /// Completes the lagging leg, or unwinds the leading one, as taker, when that costs less than carrying is worth.
     fn take(&mut self, view: &View<'_>, fair_ppm: i64, out: &mut Wishes) {
-        let net = view.ledger.net(view.market);
+        let net = view.net();
         let size = Qty(net.unsigned_abs()).min(Qty::shares(u64::from(self.params.quote_shares))).floor_to_cents();
         let memory = &self.memory[view.market.ix()];
         let waiting = view.orders.working(view.market).any(|o| o.intent.tif.is_immediate());
@@ -318,7 +318,7 @@ impl Pair {
         }
         // The same trade from the other side, if the shares are settled and collateral is short.
         let sell =
-            view.ledger.cash() < taken.cash + fee && view.ledger.settled(view.market.instrument(leading)) >= size;
+            view.ledger.cash() < taken.cash + fee && view.settled(leading) >= size;
         let (outcome, side, price, purpose) = if sell {
             (leading, Side::Sell, taken.worst.complement(), Purpose::Unwind)
         } else {
@@ -376,7 +376,7 @@ impl Strategy for Pair {
         if let (true, Some(fair)) = (self.params.taker, quoting) {
             self.take(view, fair, out);
         }
-        let [yes, no] = [Outcome::Yes, Outcome::No].map(|o| view.ledger.settled(view.market.instrument(o)));
+        let [yes, no] = [Outcome::Yes, Outcome::No].map(|o| view.settled(o));
         let pairs = yes.min(no);
         if pairs >= Qty::shares(u64::from(self.params.merge_shares)) && view.ledger.may_merge(view.market, view.now) {
             let _ = out.push(Wish::Merge(pairs));
