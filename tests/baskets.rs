@@ -20,6 +20,7 @@ use polyloly_fast::{
     types::{
         InstrumentIx, MarketIx, MatchIx, Qty, Side, TimeInForce, Universe, Usdc,
         event::{ControlEvent, GapReason, MarketEvent, MatchEvent, MatchPhase, Payout, UserEvent},
+        fees::Rounding,
         market::{MarketKind, Team},
         order::{Purpose, StrategyId},
     },
@@ -117,11 +118,8 @@ fn the_list_is_that_of_trying_everything_at_every_moment_of_a_match() {
             assert_eq!(found(&finder), naive(&u, &lattice, among));
             // The baskets of a token are those that it is in.
             for token in 0..finder.none() {
-                let of: Vec<u16> = (0..)
-                    .zip(finder.baskets())
-                    .filter(|(_, b)| b.tokens.contains(&token))
-                    .map(|(n, _)| n)
-                    .collect();
+                let of: Vec<u16> =
+                    (0..).zip(finder.baskets()).filter(|(_, b)| b.tokens.contains(&token)).map(|(n, _)| n).collect();
                 assert_eq!(finder.of(token), of);
             }
             counts.push(finder.baskets().len());
@@ -215,8 +213,7 @@ fn played_out(tokens: &[InstrumentIx], state: State, second: bool) {
 
 #[test]
 fn two_cents_after_all_costs_are_taken_and_earned_under_every_outcome() {
-    let examples: [&[InstrumentIx]; 2] =
-        [&[A_SERIES, names::B_PLUS], &[names::A_MINUS, names::B_MINUS, TOTAL]];
+    let examples: [&[InstrumentIx]; 2] = [&[A_SERIES, names::B_PLUS], &[names::A_MINUS, names::B_MINUS, TOTAL]];
     for tokens in examples {
         for state in Lattice::new(3).unwrap().states() {
             for second in [false, true] {
@@ -228,8 +225,7 @@ fn two_cents_after_all_costs_are_taken_and_earned_under_every_outcome() {
 
 #[test]
 fn one_cent_less_than_the_costs_is_left_alone_and_written_down() {
-    let examples: [&[InstrumentIx]; 2] =
-        [&[A_SERIES, names::B_PLUS], &[names::A_MINUS, names::B_MINUS, TOTAL]];
+    let examples: [&[InstrumentIx]; 2] = [&[A_SERIES, names::B_PLUS], &[names::A_MINUS, names::B_MINUS, TOTAL]];
     for tokens in examples {
         // A cent over the cost: the fees alone are more than the books give.
         let (mut sim, prices) = planted(tokens, -100);
@@ -462,7 +458,7 @@ fn what_a_basket_holds_is_no_part_of_a_pair_and_own_quotes_make_way() {
     // The pair strategy quotes at the best prices, and its bids for the other tokens stand in the way.
     sim.quotes_live(20);
     sim.book(tokens[0], prices[0], 100);
-    sim.quotes_live(20);
+    sim.quotes_live(80);
     sim.last();
     sim.book(tokens[1], prices[1], 100);
     assert_eq!(sim.stage(), Stage::Clearing);
@@ -480,4 +476,80 @@ fn what_a_basket_holds_is_no_part_of_a_pair_and_own_quotes_make_way() {
         let sent = placed(&sim.tick(100));
         assert!(sent.iter().all(|o| o.intent().purpose == Purpose::Quote), "{sent:?}");
     }
+}
+
+/// Random numbers of a test: the same with each run.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % n
+    }
+}
+
+/// No order of these is part of a basket that can lose at the prices sent, and none is on one of these markets.
+fn cannot_lose(u: &Universe, orders: &[Approved], shut: &[Option<MarketIx>]) {
+    let tokens: Vec<_> = orders.iter().map(|o| o.intent().instrument).collect();
+    let q = orders[0].intent().qty;
+    let worst = naive_least(u, &Lattice::new(3).unwrap(), &tokens, |_, s| s.end == End::Complete);
+    let mut left = Usdc(q.micro() as i64 / 2 * i64::from(worst));
+    for order in orders {
+        let i = order.intent();
+        let spec = u.market(i.instrument.market());
+        assert_eq!((i.qty, i.side), (q, Side::Buy));
+        assert!(q >= spec.min_size && q.notional_floor(i.price) >= Usdc::dollars(1));
+        assert!(!shut.contains(&Some(i.instrument.market())), "{i:?}");
+        left = left - q.notional_ceil(i.price) - spec.fee.taker_fee(q, i.price, Rounding::Up);
+    }
+    assert!(left > Usdc::ZERO, "{left} at {tokens:?}");
+}
+
+/// What was sent is looked at, and finds nothing there. How many baskets that were.
+fn find_nothing(sim: &mut Told, u: &Universe, shut: &[Option<MarketIx>]) -> u32 {
+    let mut baskets = 0;
+    loop {
+        let orders = sim.last();
+        if orders.is_empty() {
+            return baskets;
+        }
+        baskets += 1;
+        cannot_lose(u, &orders, shut);
+        orders.iter().for_each(|o| kill(sim, o));
+        assert_eq!(sim.stage(), Stage::Idle);
+    }
+}
+
+#[test]
+fn ten_thousand_random_books_never_lead_to_a_basket_that_can_lose() {
+    let u = bo3();
+    let mut dice = Dice(7);
+    let mut sim = desk();
+    let (mut baskets, mut halted, mut lost) = (0, None, None);
+    for _ in 0..10_000 {
+        // Now and then a market is halted, or a book lost until its next snapshot.
+        match dice.below(20) {
+            0 => {
+                let before: Option<MarketIx> = halted.replace(MarketIx(dice.below(7) as u16));
+                before.into_iter().for_each(|m| sim.control(ControlEvent::Resume(m)));
+                baskets += find_nothing(&mut sim, &u, &[lost]);
+                halted.into_iter().for_each(|m| sim.control(ControlEvent::Halt(m)));
+            }
+            1 => {
+                let i = InstrumentIx(dice.below(14) as u16);
+                lost = Some(i.market());
+                sim.market(MarketEvent::Gap { instrument: Some(i), reason: GapReason::Disconnected });
+            }
+            _ => {}
+        }
+        baskets += find_nothing(&mut sim, &u, &[halted, lost]);
+        let token = InstrumentIx(dice.below(14) as u16);
+        lost = lost.filter(|m| *m != token.market());
+        sim.book(token, 2_600 + dice.below(3_600) as u16, 3 + dice.below(150));
+        baskets += find_nothing(&mut sim, &u, &[halted, lost]);
+        sim.tick(dice.below(2_000));
+        baskets += find_nothing(&mut sim, &u, &[halted, lost]);
+        assert!(sim.0.core.killed().is_none());
+    }
+    assert!(baskets > 300, "{baskets}");
 }

@@ -46,8 +46,7 @@ impl Params {
     /// Every value that cannot be.
     pub fn validate(&self) -> Result<(), Vec<BadParam>> {
         let sections = [self.risk.validate(), self.pair.validate(), self.baskets.validate()];
-        let bad: Vec<_> =
-            sections.into_iter().filter_map(Result::err).flatten().collect();
+        let bad: Vec<_> = sections.into_iter().filter_map(Result::err).flatten().collect();
         if bad.is_empty() { Ok(()) } else { Err(bad) }
     }
 }

@@ -317,8 +317,7 @@ impl Pair {
             return;
         }
         // The same trade from the other side, if the shares are settled and collateral is short.
-        let sell =
-            view.ledger.cash() < taken.cash + fee && view.settled(leading) >= size;
+        let sell = view.ledger.cash() < taken.cash + fee && view.settled(leading) >= size;
         let (outcome, side, price, purpose) = if sell {
             (leading, Side::Sell, taken.worst.complement(), Purpose::Unwind)
         } else {

@@ -4,9 +4,12 @@ use polyloly_fast::{
     engine::{Action, Approved, Engine},
     strategies::{self, Both, Params, baskets::Tally, baskets::flight::Stage, baskets::seen::Row},
     types::{
-        Event, InMatch, InstrumentIx, MarketIx, MarketSpec, MatchIx, MatchSpec, Qty, Team, TickSize, TokenId, TradeKey,
-        Universe, Usdc, ConditionId,
-        event::{AckStatus, MarketFacts, OrderChange, Payout, RejectReason, ReadEvent, ReplyEvent, TradeStatus, UserEvent},
+        ConditionId, Event, InMatch, InstrumentIx, MarketIx, MarketSpec, MatchIx, MatchSpec, Qty, Team, TickSize,
+        TokenId, TradeKey, Universe, Usdc,
+        event::{
+            AckStatus, ControlEvent, MarketEvent, MarketFacts, OrderChange, Payout, ReadEvent, RejectReason,
+            ReplyEvent, TradeStatus, UserEvent,
+        },
         fees::Rounding,
         market::MarketKind,
         order::OrderState,
@@ -140,6 +143,18 @@ impl Told {
         actions
     }
 
+    /// The operator spoke.
+    pub fn control(&mut self, event: ControlEvent) {
+        let actions = self.0.control(event);
+        self.keep(actions);
+    }
+
+    /// The market channel spoke.
+    pub fn market(&mut self, event: MarketEvent) {
+        let actions = self.0.market(event);
+        self.keep(actions);
+    }
+
     /// Orders that were sent since this was last asked.
     pub fn last(&mut self) -> Vec<Approved> {
         std::mem::take(&mut self.1)
@@ -182,7 +197,8 @@ impl Told {
     /// So many times: quotes that were sent rest, and those that are cancelled are gone.
     pub fn quotes_live(&mut self, times: usize) {
         for _ in 0..times {
-            let open: Vec<_> = self.0.core.working().filter(|o| o.intent.post_only).map(|o| (o.hash, o.state)).collect();
+            let open: Vec<_> =
+                self.0.core.working().filter(|o| o.intent.post_only).map(|o| (o.hash, o.state)).collect();
             for (order, state) in open {
                 let actions = match state {
                     OrderState::Created => self.0.rests(order),
@@ -243,7 +259,8 @@ pub fn planted_with(params: &Params, tokens: &[InstrumentIx], units: i32) -> (To
     let mut prices = vec![if tokens.len() == 2 { 4_700 } else { 3_000 }; tokens.len()];
     let last = tokens.len() - 1;
     let edge = |prices: &[u16]| 1_000_000 - prices.iter().map(|p| all_in(*p)).sum::<i64>();
-    prices[last] = (1_000..9_000).rev().find(|p| edge(&[&prices[..last], &[*p]].concat()) >= i64::from(units) * 100).unwrap();
+    prices[last] =
+        (1_000..9_000).rev().find(|p| edge(&[&prices[..last], &[*p]].concat()) >= i64::from(units) * 100).unwrap();
     (desk_with(params), prices)
 }
 

@@ -32,15 +32,8 @@ pub enum Stage {
 
 impl Stage {
     /// Every stage.
-    pub const ALL: [Self; 7] = [
-        Self::Idle,
-        Self::Clearing,
-        Self::Sent,
-        Self::Partial,
-        Self::Completing,
-        Self::Unwinding,
-        Self::Done,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Idle, Self::Clearing, Self::Sent, Self::Partial, Self::Completing, Self::Unwinding, Self::Done];
 }
 
 /// What is best done about legs that are not level.

@@ -121,12 +121,7 @@ impl Linked {
     }
 
     /// Risk's answer to one leg.
-    pub(super) fn answered(
-        &mut self,
-        intent: &Intent,
-        verdict: Result<OrderHash, Refusal>,
-        params: &BasketsParams,
-    ) {
+    pub(super) fn answered(&mut self, intent: &Intent, verdict: Result<OrderHash, Refusal>, params: &BasketsParams) {
         let flight = &mut self.flight;
         let first = flight.legs.first().is_some_and(|l| l.instrument == intent.instrument);
         match verdict {

@@ -274,9 +274,8 @@ impl Linked {
             _ => None,
         };
         let markets = self.finder.markets();
-        let paid = |bits, (n, tied): (usize, &finder::Tied)| {
-            bits | u16::from(view.ledger.payout(tied.market).is_some()) << n
-        };
+        let paid =
+            |bits, (n, tied): (usize, &finder::Tied)| bits | u16::from(view.ledger.payout(tied.market).is_some()) << n;
         let known = (markets.iter().enumerate().fold(0, paid), score);
         if known == self.known {
             return false;
@@ -316,13 +315,7 @@ impl Linked {
 
     /// Compares the cost of every basket that a token is in with what it pays; keeps the best that is to be taken.
     #[inline]
-    fn screen<'a>(
-        &mut self,
-        view: &View<'a>,
-        params: &BasketsParams,
-        token: u8,
-        found: &mut Found<'a>,
-    ) {
+    fn screen<'a>(&mut self, view: &View<'a>, params: &BasketsParams, token: u8, found: &mut Found<'a>) {
         let (near, enough) = (-(params.near_ppm as i32), params.min_edge_ppm.max(1) as i32);
         for &n in self.finder.of(token) {
             let Some(b) = self.priced.get(usize::from(n)) else { continue };

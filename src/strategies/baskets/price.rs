@@ -36,8 +36,7 @@ pub struct Top {
 
 impl Top {
     /// Nobody offers.
-    pub const NONE: Self =
-        Self { price_ppm: NO_OFFER_PPM, all_in_ppm: NO_OFFER_PPM, fee_ppm: 0, qty: Qty::ZERO };
+    pub const NONE: Self = Self { price_ppm: NO_OFFER_PPM, all_in_ppm: NO_OFFER_PPM, fee_ppm: 0, qty: Qty::ZERO };
     /// The token that is none costs nothing, and there is always enough of it.
     pub const FREE: Self = Self { price_ppm: 0, all_in_ppm: 0, fee_ppm: 0, qty: Qty(u64::MAX) };
 
@@ -122,7 +121,8 @@ pub fn weigh<'a>(
     if qty.is_zero() || !legs.iter().all(|l| marketable(l.spec, l.price, qty)) {
         return Err((Reason::Size, i64::MIN));
     }
-    let up = |ppm: i64| Usdc((i128::from(ppm) * i128::from(qty.micro())).div_euclid(1_000_000) as i64 + i64::from(ppm > 0));
+    let up =
+        |ppm: i64| Usdc((i128::from(ppm) * i128::from(qty.micro())).div_euclid(1_000_000) as i64 + i64::from(ppm > 0));
     let gross = flight::pays(basket.worst, qty) - legs.iter().map(|l| qty.notional_ceil(l.price)).sum::<Usdc>();
     let fees: Usdc = legs.iter().map(|l| l.spec.fee.taker_fee(qty, l.price, Rounding::Up)).sum();
     let hold: Usdc = legs.iter().map(|l| up(i64::from(hold_ppm(l.spec, params)))).sum();
@@ -163,4 +163,3 @@ pub fn reason(gross_ppm: i32, fees_ppm: i32, edge_ppm: i32, halves_ppm: i32) -> 
         Reason::MinEdge
     }
 }
-
