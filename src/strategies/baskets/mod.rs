@@ -39,6 +39,9 @@ use crate::{
     },
 };
 
+/// Millionths in one.
+const PPM: i64 = 1_000_000;
+
 /// The strategy.
 #[derive(Debug)]
 pub struct Baskets {
@@ -77,6 +80,9 @@ struct Linked {
     tally: Tally,
     /// Who the first number of a score is about, if scores are about this match.
     scored: Option<Team>,
+    /// Markets to look at again whether their prices change or not, by their place: a basket there is worth taking,
+    /// and something other than its price is in the way.
+    pending: u16,
     /// Markets that were paid out, by their place, and the score: what the baskets hold by.
     known: (u16, Option<[u8; 2]>),
 }
@@ -106,6 +112,8 @@ struct Found<'a> {
     best: Option<(u16, Weighed<'a>)>,
     /// One that would be, but for our own quotes.
     blocked: Option<u16>,
+    /// One is worth taking.
+    pending: bool,
 }
 
 /// One basket that appeared, for people.
@@ -219,7 +227,7 @@ impl Strategy for Baskets {
 
     fn digest(&self, h: &mut StateHasher) {
         for m in &self.matches {
-            h.debug(&(&m.tops, &m.flight, m.hoped, &m.tally, m.known, m.finder.possible()));
+            h.debug(&(&m.tops, &m.flight, m.hoped, &m.tally, m.pending, m.known, m.finder.possible()));
             h.debug(&(m.seen.rows(), m.seen.lost()));
         }
         self.apart.iter().for_each(|qty| h.u64(qty.micro()));
@@ -245,6 +253,7 @@ impl Linked {
             hoped: (0, Usdc::ZERO),
             tally: Tally::default(),
             scored: named.and_then(|first| first.of_match).filter(|place| place.index == index).map(|p| p.first),
+            pending: 0,
             known: (0, None),
             finder,
         };
@@ -294,18 +303,24 @@ impl Linked {
     fn watch(&mut self, view: &View<'_>, params: &BasketsParams, place: u8, out: &mut Wishes) {
         if self.learn(view) {
             self.price(params);
+            self.pending = u16::MAX;
         }
         if view.trust == Trust::Settling {
             return;
         }
-        let mut found = Found { best: None, blocked: None };
+        let again = self.pending & 1 << place != 0;
+        self.pending &= !(1 << place);
+        let mut found = Found { best: None, blocked: None, pending: false };
         for (token, outcome) in [(2 * place, Outcome::Yes), (2 * place + 1, Outcome::No)] {
             let (fee, hold) = (view.spec.fee, self.hold_ppm[usize::from(place)]);
             let offer = view.best_of_others(view.market.instrument(outcome), BookSide::Ask);
             let top = offer.map_or(Top::NONE, |l| Top::of(l.price, l.qty, fee, hold));
-            self.tops[usize::from(token)] = top;
-            self.screen(view, params, token, &mut found);
+            let before = core::mem::replace(&mut self.tops[usize::from(token)], top);
+            if again || top.price_ppm != before.price_ppm {
+                self.screen(view, params, token, &mut found);
+            }
         }
+        self.pending |= u16::from(found.pending) << place;
         match found {
             Found { best: Some((candidate, weighed)), .. } => self.take(view, candidate, &weighed, out),
             Found { blocked: Some(candidate), .. } => self.clear_the_way(view, candidate, out),
@@ -327,13 +342,14 @@ impl Linked {
                 continue;
             }
             let qty = price::size(legs.iter().map(|t| t.qty), params);
-            let worth = |ppm: i64| Usdc((i128::from(ppm) * i128::from(qty.micro())).div_euclid(1_000_000) as i64);
+            let worth = |ppm: i64| Usdc(ppm.saturating_mul(qty.micro() as i64).div_euclid(PPM));
             if edge < enough {
                 let fees = legs.iter().map(|t| t.fee_ppm).sum();
                 let why = price::reason(gross, fees, edge, b.pays_ppm - b.pays_net_ppm);
                 self.seen.not_taken(b.candidate, why, edge.into(), worth(edge.into()), view.now);
                 continue;
             }
+            found.pending = true;
             let Some(basket) = self.finder.baskets().get(usize::from(n)) else { continue };
             match weigh(view, &self.finder, &self.flight, params, basket) {
                 Ok(this) => match &found.best {
