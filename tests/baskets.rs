@@ -6,12 +6,17 @@ mod baskets_support;
 mod desk_support;
 
 use baskets_support::{
-    A_SERIES, Book, MAPS, TOTAL, Told, UNDER, at, bo3, desk, desk_with, fill, kill, names, params, planted, tight,
+    A_SERIES, Book, MAPS, TOTAL, Told, UNDER, at, bo3, desk, desk_with, fill, fill_as, kill, names, params, planted,
+    tight,
 };
-use desk_support::placed;
+use desk_support::{Script, placed, take};
 use polyloly_fast::{
-    engine::Approved,
-    engine::lattice::{End, Lattice, Maps, State, States},
+    engine::{
+        Approved, Engine,
+        lattice::{End, Lattice, Maps, State, States},
+        limits::Limits,
+        strategy::{Together, Wish},
+    },
     strategies::baskets::{
         finder::{Basket, Finder, Known},
         flight::Stage,
@@ -19,10 +24,10 @@ use polyloly_fast::{
     },
     types::{
         InstrumentIx, MarketIx, MatchIx, Qty, Side, TimeInForce, Universe, Usdc,
-        event::{ControlEvent, GapReason, MarketEvent, MatchEvent, MatchPhase, Payout, UserEvent},
+        event::{ControlEvent, GapReason, MarketEvent, MatchEvent, MatchPhase, Payout, TradeStatus, UserEvent},
         fees::Rounding,
         market::{MarketKind, Team},
-        order::{Purpose, StrategyId},
+        order::{Intent, Purpose, StrategyId},
     },
 };
 
@@ -407,6 +412,47 @@ fn too_little_to_trade_is_held_at_once() {
     kill(&mut sim, &plus);
     let tally = sim.tally();
     assert_eq!((sim.last().len(), sim.stage(), tally.uneven), (0, Stage::Idle, 1));
+}
+
+#[test]
+fn what_is_not_settled_is_not_sold() {
+    let tokens = [A_SERIES, names::B_PLUS];
+    let (mut sim, prices) = planted(&tokens, 200);
+    let orders = placed(&sim.told(&tokens, &prices));
+    let [series, plus] = at(&orders, tokens);
+    let q = series.intent().qty;
+    fill_as(&mut sim, &series, q, &[TradeStatus::Matched]);
+    // Far too dear to complete: the leg that was bought is to be sold, when it is ours to sell.
+    sim.book(names::B_PLUS, prices[1] + 1_500, 100);
+    kill(&mut sim, &plus);
+    sim.tick(3_000);
+    assert_eq!((sim.last().len(), sim.stage()), (0, Stage::Partial));
+    fill_as(&mut sim, &series, q, &[TradeStatus::Confirmed]);
+    sim.tick(0);
+    let sold: Vec<_> = sim.last().iter().map(|o| (o.intent().side, o.intent().instrument, o.intent().qty)).collect();
+    assert_eq!((sold, sim.stage()), (vec![(Side::Sell, A_SERIES, q)], Stage::Unwinding));
+    assert_eq!(sim.0.core.report().rejections, []);
+}
+
+#[test]
+fn together_means_all_or_none_each_by_the_trust_of_its_own_market() {
+    let u = bo3();
+    for (lost, sent) in [(None, 2), (Some(InstrumentIx(2)), 0), (Some(InstrumentIx(0)), 0)] {
+        let script = Script::default();
+        let core = Engine::new(&u, Limits::default(), script.clone());
+        let mut sim = baskets_support::open(core);
+        (0..7).for_each(|m| drop(sim.book_of(MarketIx(m), &[(4_900, 500)], &[(5_000, 500)])));
+        if let Some(i) = lost {
+            sim.market(MarketEvent::Gap { instrument: Some(i), reason: GapReason::Disconnected });
+        }
+        let leg = |i: u16| Intent { epoch: 1, purpose: Purpose::Leg, ..take(InstrumentIx(i), 5_000, 10) };
+        let both = Wish::Together(Together::NONE.and(leg(0)).and(leg(2)));
+        // Decided on in the first market, or in a third that has nothing to do with them.
+        let orders = placed(&sim.wish(&script, MarketIx(if lost == Some(InstrumentIx(0)) { 5 } else { 0 }), both));
+        assert_eq!(orders.len(), sent, "{lost:?}");
+        assert_eq!(sim.core.working().count(), sent, "{lost:?}");
+        assert_eq!(sim.core.report().orders.sent, sent as u64);
+    }
 }
 
 #[test]

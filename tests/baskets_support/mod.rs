@@ -1,7 +1,7 @@
 //! A best of three with its series, maps, handicaps and total as linked books, and a core that trades them.
 
 use polyloly_fast::{
-    engine::{Action, Approved, Engine},
+    engine::{Action, Approved, Engine, strategy::Strategy},
     strategies::{self, Both, Params, baskets::Tally, baskets::flight::Stage, baskets::seen::Row},
     types::{
         ConditionId, Event, InMatch, InstrumentIx, MarketIx, MarketSpec, MatchIx, MatchSpec, Qty, Team, TickSize,
@@ -111,33 +111,38 @@ pub fn desk() -> Told {
 
 /// The same with other parameters.
 pub fn desk_with(params: &Params) -> Told {
-    let core: Engine<Both> = strategies::core(&bo3(), params);
+    let mut told = Told(open(strategies::core(&bo3(), params)), Vec::new());
+    for m in 0..7 {
+        told.book_with(InstrumentIx(2 * m), QUIET);
+    }
+    told.1.clear();
+    told
+}
+
+/// A core over the seven markets, open for business, without books.
+pub fn open<S: Strategy>(core: Engine<S>) -> Sim<S> {
     let mut sim = Sim { core, seq: 0, now: BEGAN, asked: None };
     sim.hear(Event::Start { run_tag: 5, cash: Usdc::dollars(1_000), match_feed: false });
     sim.user(UserEvent::Up);
     sim.reply(ReplyEvent::GatewayUp);
     sim.tick(0);
-    let mut told = Told(sim, Vec::new());
-    told.agree();
-    assert_eq!(told.0.core.closed(), None);
-    for m in 0..7 {
-        told.book_with(InstrumentIx(2 * m), QUIET);
+    agree(&mut sim);
+    assert_eq!(sim.core.closed(), None);
+    sim
+}
+
+/// Answers the reading that was asked for: every count is ours.
+fn agree<S: Strategy>(sim: &mut Sim<S>) {
+    let Some(round) = sim.asked.take() else { return };
+    sim.read(ReadEvent::Begin { round });
+    for i in (0..14).map(InstrumentIx) {
+        let qty = sim.core.ledger().qty(i);
+        sim.read(ReadEvent::Shares { instrument: i, qty });
     }
-    told
+    sim.read(ReadEvent::End { round, complete: true });
 }
 
 impl Told {
-    /// Answers the reading that was asked for: every count is ours.
-    pub fn agree(&mut self) {
-        let Some(round) = self.0.asked.take() else { return };
-        self.0.read(ReadEvent::Begin { round });
-        for i in (0..14).map(InstrumentIx) {
-            let qty = self.0.core.ledger().qty(i);
-            self.0.read(ReadEvent::Shares { instrument: i, qty });
-        }
-        self.0.read(ReadEvent::End { round, complete: true });
-    }
-
     fn keep(&mut self, actions: Vec<Action>) -> Vec<Action> {
         self.1.extend(placed(&actions));
         actions
@@ -163,7 +168,7 @@ impl Told {
     /// Time passes at once, then a tick.
     pub fn tick(&mut self, ms: u64) -> Vec<Action> {
         let actions = self.0.tick(ms);
-        self.agree();
+        agree(&mut self.0);
         self.keep(actions)
     }
 
@@ -271,11 +276,16 @@ pub fn at<const N: usize>(orders: &[Approved], tokens: [InstrumentIx; N]) -> [Ap
 
 /// An order is filled as taker by so much at its limit, and that is settled. What it cost, or what it brought.
 pub fn fill(sim: &mut Told, order: &Approved, qty: Qty) -> Usdc {
+    fill_as(sim, order, qty, &[TradeStatus::Matched, TradeStatus::Confirmed])
+}
+
+/// The same, as far as these words of its settlement go.
+pub fn fill_as(sim: &mut Told, order: &Approved, qty: Qty, told: &[TradeStatus]) -> Usdc {
     let (hash, i) = (order.hash(), order.intent());
     sim.0.sent(hash);
     sim.0.accepted(hash, AckStatus::Delayed);
     let curve = i.price.curve(qty);
-    for status in [TradeStatus::Matched, TradeStatus::Confirmed] {
+    for &status in told {
         let event = UserEvent::Trade {
             trade: TradeKey(u128::from(hash.0[0]) << 64 | u128::from(qty.micro())),
             order: hash,
