@@ -272,7 +272,8 @@ fn read(r: &[u8]) -> Option<(OrderHash, TokenId, Intent, Nanos)> {
         purpose: match r[76] {
             0 => Purpose::Quote,
             1 => Purpose::Complete,
-            _ => Purpose::Unwind,
+            2 => Purpose::Unwind,
+            _ => Purpose::Leg,
         },
         epoch: u32::from_le_bytes(*r.get(96..100)?.first_chunk()?),
     };

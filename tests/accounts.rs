@@ -249,15 +249,15 @@ fn each_lot_s_gain_is_the_strategy_s_that_bought_it() {
     let sale = told(YES, Side::Sell, Qty::shares(60), p(7_000), false);
     l.trade(key(3), &by(StrategyId::Pair, sale), Nanos(0));
     let gains = |l: &Ledger| l.by_strategy(M).map(|s| s.realized[0]);
-    assert_eq!(gains(&l), [12, 2, 0].map(Usdc::dollars));
+    assert_eq!(gains(&l), [12, 2, 0, 0].map(Usdc::dollars));
     // The first purchase fails: the sale took the second's forty, and twenty more were never there to sell.
     let failed = NewTrade { status: TradeStatus::Failed, ..lot(4_000) };
     assert_eq!(l.trade(key(1), &failed, Nanos(0)), Booked::Contradiction);
-    assert_eq!((gains(&l), l.anomalies()), ([12, 2, 0].map(Usdc::dollars), 1), "nothing changes, somebody is to look");
+    assert_eq!((gains(&l), l.anomalies()), ([12, 2, 0, 0].map(Usdc::dollars), 1), "nothing changes, somebody is to look");
     // With enough of another it can have been.
     l.trade(key(4), &by(StrategyId::Manual, lot(5_000)), Nanos(0));
     assert_eq!(l.trade(key(1), &failed, Nanos(0)), Booked::Voided);
-    assert_eq!(gains(&l), [0, 4 + 4, 0].map(Usdc::dollars), "forty of 0.60 and twenty of 0.50, sold at 0.70");
+    assert_eq!(gains(&l), [0, 4 + 4, 0, 0].map(Usdc::dollars), "forty of 0.60 and twenty of 0.50, sold at 0.70");
     assert_eq!((l.qty(YES), l.account(M).cost), (Qty::shares(20), Usdc::dollars(10)));
     assert!(l.balanced());
 }

@@ -441,6 +441,8 @@ fn o21_each_limit_is_a_limit_of_its_own() {
     let wide = Limits {
         order_usdc: Usdc::dollars(900),
         market_usdc: Usdc::dollars(900),
+        match_usdc: Usdc::dollars(900),
+        group_usdc: Usdc::dollars(900),
         total_usdc: Usdc::dollars(900),
         daily_loss_usdc: Usdc::dollars(900),
         ..Limits::default()
@@ -450,7 +452,8 @@ fn o21_each_limit_is_a_limit_of_its_own() {
         (Limits { order_usdc: Usdc::dollars(100), ..wide.clone() }, buy(YES, 4_700, 300), "order_limit"),
         (Limits { market_usdc: Usdc::dollars(100), ..wide.clone() }, buy(YES, 4_700, 300), "market_limit"),
         (Limits { total_usdc: Usdc::dollars(100), ..wide.clone() }, buy(YES, 4_700, 300), "total_limit"),
-        (Limits { daily_loss_usdc: Usdc::dollars(100), ..wide.clone() }, buy(YES, 4_700, 300), "total_limit"),
+        (Limits { match_usdc: Usdc::dollars(100), ..wide.clone() }, buy(YES, 4_700, 300), "match_limit"),
+        (Limits { daily_loss_usdc: Usdc::dollars(100), ..wide.clone() }, buy(YES, 4_700, 300), "day_limit"),
     ];
     for (limits, wish, why) in table {
         let (mut sim, script) = open_with(limits);

@@ -40,7 +40,7 @@ fn at_a_half() -> (Sim<Script>, Script) {
 }
 
 /// A pair strategy that only makes, its two first quotes resting.
-fn two_quotes(params: PairParams) -> (Sim<polyloly_fast::strategies::pair::Pair>, Approved, Approved) {
+fn two_quotes(params: PairParams) -> (Sim<polyloly_fast::strategies::Both>, Approved, Approved) {
     let mut sim = pair_with(Params { pair: params, ..Params::default() }).open();
     let quotes = placed(&sim.book(&[(4_800, 100)], &[(5_200, 100)]));
     let &[yes, no] = &quotes[..] else { panic!("a quote a side: {quotes:?}") };

@@ -22,7 +22,7 @@ const REMEMBERED: usize = 65_536;
 /// Kinds of events, in the order of [`Flow::events`].
 pub use crate::hot::EVENT_KINDS;
 /// Strategies, in the order of the second index of [`Flow::placed`] and [`Flow::filled`].
-pub const STRATEGIES: [StrategyId; 2] = [StrategyId::Pair, StrategyId::Manual];
+pub const STRATEGIES: [StrategyId; 3] = StrategyId::ALL;
 /// Sides, in the order of the first index.
 pub const SIDES: [Side; 2] = [Side::Buy, Side::Sell];
 
@@ -36,9 +36,9 @@ pub struct Flow {
     /// Records that did not reach us.
     pub lost: u64,
     /// Orders approved, by side and strategy.
-    pub placed: [[u64; 2]; 2],
+    pub placed: [[u64; STRATEGIES.len()]; 2],
     /// Fills, by side and strategy.
-    pub filled: [[u64; 2]; 2],
+    pub filled: [[u64; STRATEGIES.len()]; 2],
     /// Times that the kill switch was thrown, by reason, as [`KillReason::ALL`].
     pub kills: [u64; KillReason::ALL.len()],
     /// Times that a dependency's breaker opened, as [`Dependency::ALL`].
@@ -253,7 +253,7 @@ mod tests {
         }
         see(&mut flow, trade(1, 2, TradeStatus::Matched));
         see(&mut flow, trade(2, 2, TradeStatus::Failed));
-        assert_eq!(flow.filled, [[0, 0], [0, 2]]);
+        assert_eq!(flow.filled, [[0; 3], [0, 2, 0]]);
         assert_eq!(flow.events[4], 5);
     }
 

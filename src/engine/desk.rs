@@ -14,11 +14,11 @@ use super::{
     refusal::Refusal,
     report,
     risk::{self, Facts, Risk},
-    strategy::{Play, Timing, Trust, View},
+    strategy::{Others, Play, TOGETHER_MAX, Timing, Together, Trust, View},
     trading::{TradingFacts, TradingState},
 };
 use crate::types::{
-    InstrumentIx, MarketIx, Nanos, OrderHash, Qty, Stamp, Universe, Usdc,
+    InstrumentIx, MarketIx, MarketSpec, Nanos, OrderHash, Qty, Stamp, Universe, Usdc,
     eip712::{OrderFields, OrderHasher},
     event::{ControlEvent, GapReason, KillReason, MarketFacts, MatchEvent, MatchPhase, RejectReason},
     ids::Outcome,
@@ -520,6 +520,22 @@ impl Desk {
         Trust::Settling
     }
 
+    /// The same without remembering anything; a market that a message is in the middle of changing is settling.
+    pub(super) fn trust_of(&self, m: MarketIx) -> Trust {
+        let [yes, no] = [Outcome::Yes, Outcome::No].map(|o| &self.instruments[m.instrument(o).ix()].book);
+        if !(yes.trusted() && no.trusted()) {
+            Trust::Bad
+        } else if yes.mirrors_top(no) && !self.fresh.contains(m) {
+            Trust::Good
+        } else {
+            Trust::Settling
+        }
+    }
+
+    pub(super) fn closed_at(&self, m: MarketIx) -> bool {
+        self.risk.closed().is_some() || self.risk.market(m).pulls()
+    }
+
     fn match_is_over(&self) -> bool {
         self.over_since.is_some()
     }
@@ -628,7 +644,7 @@ impl Desk {
             spec: self.universe.market(m),
             books: [Outcome::Yes, Outcome::No].map(|o| &self.instruments[m.instrument(o).ix()].book),
             trust,
-            closed: self.risk.closed().is_some() || self.risk.market(m).pulls(),
+            closed: self.closed_at(m),
             epochs: StrategyId::ALL.map(|s| self.risk.next_epoch(m, s)),
             budget: self.risk.budget(self.now),
             size_ppm: self.risk.size_ppm(m, self.now),
@@ -638,6 +654,8 @@ impl Desk {
             play: self.play(),
             game_start: self.game_start(m),
             timing: Timing::default(),
+            apart: [Qty::ZERO; 2],
+            others: self,
         }
     }
 
@@ -663,6 +681,41 @@ impl Desk {
         }
     }
 
+    /// Places all of these, each by the trust of its own market, or none: what was approved before one was refused
+    /// never leaves. Gives their ids, or why not.
+    pub(super) fn place_together<P: Probe>(
+        &mut self,
+        intents: &Together,
+        cause: Stamp,
+        probe: &mut P,
+        out: &mut Actions,
+    ) -> Result<heapless::Vec<OrderHash, TOGETHER_MAX>, Refusal> {
+        let before = out.len();
+        let mut placed = heapless::Vec::new();
+        for intent in intents.iter() {
+            let trust = self.trust_of(intent.instrument.market());
+            match self.place(intent, trust, cause, probe, out) {
+                Ok(order) => drop(placed.push(order)),
+                Err(why) => {
+                    out.truncate(before);
+                    placed.iter().for_each(|order| self.never_left(order));
+                    return Err(why);
+                }
+            }
+        }
+        Ok(placed)
+    }
+
+    /// An order that was approved is not sent after all.
+    fn never_left(&mut self, order: &OrderHash) {
+        self.orders.apply(order, Input::NeverSent, self.now);
+        let Some(o) = self.orders.get(order) else { return };
+        self.counts.sent -= 1;
+        self.counts.immediate -= u64::from(o.intent.tif.is_immediate());
+        self.risk.trial_lost(o.intent.instrument.market());
+    }
+
+    /// Has risk look at an intent, and if it passes has the order sent. Gives its id, or why not.
     pub(super) fn place<P: Probe>(
         &mut self,
         intent: &Intent,
@@ -670,7 +723,7 @@ impl Desk {
         cause: Stamp,
         probe: &mut P,
         out: &mut Actions,
-    ) {
+    ) -> Result<OrderHash, Refusal> {
         self.counts.intents += 1;
         let m = intent.instrument.market();
         self.measure();
@@ -684,7 +737,7 @@ impl Desk {
         if self.orders.working(m).any(same) {
             self.counts.deduplicated += 1;
             self.risk.count(Refusal::Duplicate);
-            return;
+            return Err(Refusal::Duplicate);
         }
         let mark = self.instruments[m.instrument(Outcome::Yes).ix()].book.mid_half_units();
         let facts = Facts {
@@ -705,9 +758,9 @@ impl Desk {
         };
         let verdict = self.risk.check(intent, &facts);
         probe.mark(Step::Risk);
-        let Ok(passed) = verdict else { return };
+        let passed = verdict?;
         if out.is_full() {
-            return;
+            return Err(Refusal::RateLimit);
         }
         let salt = u64::from(self.run_tag) << 32 | u64::from(self.next_salt);
         self.next_salt = self.next_salt.wrapping_add(1);
@@ -724,11 +777,13 @@ impl Desk {
         probe.mark(Step::Hash);
         let approved = passed.seal(salt, timestamp_ms, digest, cause);
         // Known before it is sent: the user stream may be faster than the answer.
-        if self.orders.register(&approved, self.now) {
-            self.counts.sent += 1;
-            self.counts.immediate += u64::from(intent.tif.is_immediate());
-            let _ = out.push(Action::Place(approved));
+        if !self.orders.register(&approved, self.now) {
+            return Err(Refusal::TooManyWorking);
         }
+        self.counts.sent += 1;
+        self.counts.immediate += u64::from(intent.tif.is_immediate());
+        let _ = out.push(Action::Place(approved));
+        Ok(approved.hash())
     }
 
     /// All of it, into the state hash.
@@ -753,5 +808,31 @@ impl Desk {
     /// True once `Action::Finished` was asked for.
     pub(super) fn finished(&self) -> bool {
         self.ending == Ending::Done
+    }
+}
+
+impl Others for Desk {
+    fn spec(&self, m: MarketIx) -> &MarketSpec {
+        self.universe.market(m)
+    }
+
+    fn book_of(&self, i: InstrumentIx) -> &Book {
+        &self.instruments[i.ix()].book
+    }
+
+    fn trust(&self, m: MarketIx) -> Trust {
+        self.trust_of(m)
+    }
+
+    fn closed(&self, m: MarketIx) -> bool {
+        self.closed_at(m)
+    }
+
+    fn state(&self, m: MarketIx) -> TradingState {
+        self.trading_state(m)
+    }
+
+    fn next_epoch(&self, m: MarketIx, strategy: StrategyId) -> u32 {
+        self.risk.next_epoch(m, strategy)
     }
 }

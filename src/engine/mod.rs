@@ -187,10 +187,28 @@ impl<S: Strategy> Engine<S> {
         for wish in wishes {
             match wish {
                 Wish::Cancel(order) => desk.cancel(order, cause, out),
-                Wish::Place(intent) => desk.place(&intent, trust, cause, probe, out),
+                // Why it was refused is counted; the strategy sees that nothing works.
+                Wish::Place(intent) => {
+                    let of = intent.instrument.market();
+                    let trust = if of == m { trust } else { desk.trust_of(of) };
+                    let _ = desk.place(&intent, trust, cause, probe, out);
+                }
+                Wish::Together(intents) => {
+                    let placed = desk.place_together(&intents, cause, probe, out);
+                    for (n, intent) in intents.iter().enumerate() {
+                        let verdict = placed.as_ref().map_err(|why| *why);
+                        let verdict = verdict.and_then(|ids| ids.get(n).copied().ok_or(Refusal::Duplicate));
+                        self.strategy.answered(intent, verdict);
+                    }
+                }
                 Wish::Merge(qty) => desk.merge(m, qty, out),
             }
         }
+    }
+
+    /// The strategy, for what it has to report.
+    pub fn strategy(&self) -> &S {
+        &self.strategy
     }
 
     /// The prepared hasher of a market, for the signer.

@@ -6,26 +6,62 @@ use core::fmt;
 
 use serde::Serialize;
 
-use super::{book::Book, digest::StateHasher, orders::Orders, position::Ledger, trading::TradingState};
+use super::{
+    book::{Book, Level},
+    digest::StateHasher,
+    orders::Orders,
+    position::Ledger,
+    refusal::Refusal,
+    trading::TradingState,
+};
 use crate::types::{
     InstrumentIx, MarketIx, MarketSpec, Nanos, OrderHash, Price, Qty, Side, Usdc,
     event::BookSide,
     event::MatchEvent,
+    ids::Outcome,
     order::{Intent, StrategyId},
 };
 
 /// Most wishes of one decision.
 pub const WISHES_MAX: usize = 8;
+/// Most orders that are placed together.
+pub const TOGETHER_MAX: usize = 3;
 
 /// What a strategy wishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "a decision's wishes stay on the stack")]
 pub enum Wish {
     /// Place an order.
     Place(Intent),
+    /// Place these, of whatever markets, or none of them.
+    Together(Together),
     /// Cancel a working order.
     Cancel(OrderHash),
     /// Turn settled complete sets into collateral.
     Merge(Qty),
+}
+
+/// Orders that are placed together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Together([Option<Intent>; TOGETHER_MAX]);
+
+impl Together {
+    /// None.
+    pub const NONE: Self = Self([None; TOGETHER_MAX]);
+
+    /// These and one more. Beyond [`TOGETHER_MAX`] nothing is added.
+    #[must_use]
+    pub fn and(mut self, intent: Intent) -> Self {
+        if let Some(free) = self.0.iter_mut().find(|slot| slot.is_none()) {
+            *free = Some(intent);
+        }
+        self
+    }
+
+    /// In the order in which they are sent.
+    pub fn iter(&self) -> impl Iterator<Item = &Intent> {
+        self.0.iter().flatten()
+    }
 }
 
 /// Wishes of one decision, for one market.
@@ -87,14 +123,85 @@ pub struct View<'a> {
     pub game_start: Option<Nanos>,
     /// How fast our news of this match is, as far as it was measured.
     pub timing: Timing,
+    /// Shares of its two tokens that another strategy holds for reasons of its own: they are no part of a pair.
+    pub apart: [Qty; 2],
+    /// The other markets.
+    pub others: &'a dyn Others,
 }
 
 impl View<'_> {
     /// Best level of others on one of the market's tokens: our own size does not count as somebody's opinion.
     #[inline]
-    pub fn best_of_others(&self, instrument: InstrumentIx, side: BookSide) -> Option<super::book::Level> {
+    pub fn best_of_others(&self, instrument: InstrumentIx, side: BookSide) -> Option<Level> {
         self.books[instrument.outcome() as usize]
             .best_of_others(side, |price: Price| self.orders.own_at(instrument, side, price))
+    }
+
+    /// Shares of the first outcome minus those of the second, in millionths, without what is held apart.
+    pub fn net(&self) -> i64 {
+        let [yes, no] = self.apart.map(|qty| qty.micro() as i64);
+        self.ledger.net(self.market) - yes + no
+    }
+
+    /// Settled shares of one of its tokens, without what is held apart.
+    pub fn settled(&self, outcome: Outcome) -> Qty {
+        self.ledger.settled(self.market.instrument(outcome)).saturating_sub(self.apart[outcome as usize])
+    }
+}
+
+/// The markets of the run: each of these answers for any of them.
+pub trait Others {
+    /// A market's fixed facts.
+    fn spec(&self, m: MarketIx) -> &MarketSpec;
+    /// The book of a token. Its trust is not its market's: see [`Others::trust`].
+    fn book_of(&self, i: InstrumentIx) -> &Book;
+    /// Whether a market's books can be relied on now. One that a message is changing is settling.
+    fn trust(&self, m: MarketIx) -> Trust;
+    /// True if orders are not admitted in a market.
+    fn closed(&self, m: MarketIx) -> bool;
+    /// A market's trading state.
+    fn state(&self, m: MarketIx) -> TradingState;
+    /// The number that a strategy's next intent in a market has to have, at least.
+    fn next_epoch(&self, m: MarketIx, strategy: StrategyId) -> u32;
+}
+
+impl<'a> View<'a> {
+    /// A market's fixed facts.
+    #[inline]
+    pub fn spec_of(&self, m: MarketIx) -> &'a MarketSpec {
+        self.others.spec(m)
+    }
+
+    /// The book of a token of any market. Its trust is not its market's: see [`View::trust_of`].
+    #[inline]
+    pub fn book(&self, i: InstrumentIx) -> &'a Book {
+        self.others.book_of(i)
+    }
+
+    /// Best level of others on a token of any market.
+    #[inline]
+    pub fn best_of_others_at(&self, i: InstrumentIx, side: BookSide) -> Option<Level> {
+        self.book(i).best_of_others(side, |price: Price| self.orders.own_at(i, side, price))
+    }
+
+    /// Whether a market's books can be relied on now. One that a message is changing is settling.
+    pub fn trust_of(&self, m: MarketIx) -> Trust {
+        if m == self.market { self.trust } else { self.others.trust(m) }
+    }
+
+    /// True if orders are not admitted in a market.
+    pub fn closed_at(&self, m: MarketIx) -> bool {
+        self.others.closed(m)
+    }
+
+    /// A market's trading state.
+    pub fn state_of(&self, m: MarketIx) -> TradingState {
+        self.others.state(m)
+    }
+
+    /// The number that a strategy's next intent in a market has to have, at least.
+    pub fn next_epoch(&self, m: MarketIx, strategy: StrategyId) -> u32 {
+        self.others.next_epoch(m, strategy)
     }
 }
 
@@ -232,6 +339,9 @@ pub trait Strategy {
     fn standing(&self, _market: MarketIx) -> Option<Standing> {
         None
     }
+
+    /// What became of an order that it wished to have placed together with others: its id, or why none of them was.
+    fn answered(&mut self, _intent: &Intent, _verdict: Result<OrderHash, Refusal>) {}
 
     /// Everything it remembers, into the state hash.
     fn digest(&self, h: &mut StateHasher);

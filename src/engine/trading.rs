@@ -26,11 +26,12 @@ impl TradingState {
     /// The table: may an order of this purpose be sent in this state?
     pub const fn allows(self, purpose: Purpose) -> bool {
         match (self, purpose) {
-            (Self::Idle, Purpose::Quote) => true,
+            (Self::Idle, Purpose::Quote | Purpose::Leg) => true,
             // Without a position there is nothing to complete or unwind.
             (Self::Idle, Purpose::Complete | Purpose::Unwind) => false,
             (Self::BuildingPair, _) => true,
-            (Self::LockedPair, Purpose::Quote) => true,
+            // Pairs that are locked say nothing of a leg, whose other legs are in other markets.
+            (Self::LockedPair, Purpose::Quote | Purpose::Leg) => true,
             (Self::LockedPair, Purpose::Complete | Purpose::Unwind) => false,
             // What comes now comes late: the result is known to somebody who is faster.
             (Self::Finalizing | Self::Resolved | Self::Halt, _) => false,
@@ -96,15 +97,15 @@ mod tests {
     #[test]
     fn each_state_allows_only_its_own() {
         let table = [
-            (S::Idle, [true, false, false]),
-            (S::BuildingPair, [true, true, true]),
-            (S::LockedPair, [true, false, false]),
-            (S::Finalizing, [false; 3]),
-            (S::Resolved, [false; 3]),
-            (S::Halt, [false; 3]),
+            (S::Idle, [true, false, false, true]),
+            (S::BuildingPair, [true; 4]),
+            (S::LockedPair, [true, false, false, true]),
+            (S::Finalizing, [false; 4]),
+            (S::Resolved, [false; 4]),
+            (S::Halt, [false; 4]),
         ];
         for (state, allowed) in table {
-            assert_eq!([P::Quote, P::Complete, P::Unwind].map(|p| state.allows(p)), allowed, "{state:?}");
+            assert_eq!([P::Quote, P::Complete, P::Unwind, P::Leg].map(|p| state.allows(p)), allowed, "{state:?}");
         }
     }
 }

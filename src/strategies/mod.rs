@@ -1,5 +1,7 @@
 //! Step 4 of 9: the strategies, one file each, and the core that runs them.
 
+pub mod baskets;
+mod both;
 pub mod pair;
 #[cfg(test)]
 mod tests;
@@ -7,6 +9,8 @@ pub mod touch;
 
 use serde::{Deserialize, Serialize};
 
+pub use baskets::{Baskets, BasketsParams};
+pub use both::Both;
 pub use pair::{Pair, PairParams};
 
 use crate::{
@@ -15,7 +19,7 @@ use crate::{
 };
 
 /// The engine with every strategy that this build has.
-pub type Core = Engine<Pair>;
+pub type Core = Engine<Both>;
 
 /// Everything that decides how the core behaves, besides its events. Part of the journal's first record.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -25,24 +29,32 @@ pub struct Params {
     pub risk: Limits,
     /// Pair arbitrage.
     pub pair: PairParams,
+    /// Baskets over the linked books of one match.
+    pub baskets: BasketsParams,
 }
 
 impl Params {
     /// The same in a match that unfolds `speed` times as fast.
     #[must_use]
     pub fn compressed(self, speed: u32) -> Self {
-        Self { risk: self.risk.compressed(speed), pair: self.pair.compressed(speed) }
+        Self {
+            risk: self.risk.compressed(speed),
+            pair: self.pair.compressed(speed),
+            baskets: self.baskets.compressed(speed),
+        }
     }
 
     /// Every value that cannot be.
     pub fn validate(&self) -> Result<(), Vec<BadParam>> {
-        let bad: Vec<_> =
-            [self.risk.validate(), self.pair.validate()].into_iter().filter_map(Result::err).flatten().collect();
+        let sections = [self.risk.validate(), self.pair.validate(), self.baskets.validate()];
+        let bad: Vec<_> = sections.into_iter().filter_map(Result::err).flatten().collect();
         if bad.is_empty() { Ok(()) } else { Err(bad) }
     }
 }
 
 /// A core before its first event. Everything it will ever need is allocated here.
 pub fn core(universe: &Universe, params: &Params) -> Core {
-    Engine::new(universe, params.risk.clone(), Pair::new(params.pair.clone(), universe.markets.len()))
+    let pair = Pair::new(params.pair.clone(), universe.markets.len());
+    let baskets = Baskets::new(params.baskets.clone(), universe);
+    Engine::new(universe, params.risk.clone(), Both { pair, baskets })
 }

@@ -353,7 +353,7 @@ impl Pair {
 
     /// What there is to choose between, and the size and price (of the lagging leg) that a taker would have.
     fn legs(&self, view: &View<'_>, prices: &Prices, making: Option<Quote>, out: &Wishes) -> Option<(Legs, Quote)> {
-        let net = view.ledger.net(view.market);
+        let net = view.net();
         let (leading, lagging) = leading_lagging(view);
         let size = whole(Qty(net.unsigned_abs()).min(self.clip()), view.spec.min_size)?;
         let waiting = view.orders.working(view.market).any(|o| o.intent.tif.is_immediate());
@@ -440,13 +440,13 @@ fn ppm(price: Price) -> i64 {
 
 /// By how much a leg is longer than the other, micro-shares; negative for the lagging one.
 fn excess(view: &View<'_>, leg: Outcome) -> i64 {
-    let net = view.ledger.net(view.market);
+    let net = view.net();
     if leg == Outcome::Yes { net } else { -net }
 }
 
 /// Which leg is longer, and which is not.
 fn leading_lagging(view: &View<'_>) -> (Outcome, Outcome) {
-    if view.ledger.net(view.market) > 0 { (Outcome::Yes, Outcome::No) } else { (Outcome::No, Outcome::Yes) }
+    if view.net() > 0 { (Outcome::Yes, Outcome::No) } else { (Outcome::No, Outcome::Yes) }
 }
 
 /// A size that the venue takes: a rest below its minimum is rounded up, where that leaves less than there was.
@@ -525,7 +525,7 @@ impl Strategy for Pair {
         }
         let fair_ppm = if view.trust == Trust::Good { Self::fair_ppm(view) } else { None };
         self.learn(view, fair_ppm);
-        let net = view.ledger.net(view.market);
+        let net = view.net();
         let prices = fair_ppm
             .filter(|_| !view.closed && Self::live(view))
             .map(|fair_ppm| Prices { fair_ppm, reservation_ppm: fair_ppm - self.shift_ppm(net, fair_ppm) });

@@ -94,17 +94,20 @@ pub enum StrategyId {
     Pair,
     /// Orders given by hand or by a shutdown rule.
     Manual,
+    /// Baskets over the linked books of one match.
+    Baskets,
 }
 
 impl StrategyId {
     /// Every strategy.
-    pub const ALL: [Self; 2] = [Self::Pair, Self::Manual];
+    pub const ALL: [Self; 3] = [Self::Pair, Self::Manual, Self::Baskets];
 
     /// Lower-case label for metrics and reports.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pair => "pair",
             Self::Manual => "manual",
+            Self::Baskets => "baskets",
         }
     }
 }
@@ -118,6 +121,8 @@ pub enum Purpose {
     Complete,
     /// Sells the leading leg instead of completing it.
     Unwind,
+    /// Buys a leg of a basket, or sells what is too much of it. What makes it whole is in other markets.
+    Leg,
 }
 
 /// What a strategy wants. Nothing leaves the system in this form.

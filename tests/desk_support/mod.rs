@@ -105,12 +105,12 @@ pub fn scripted_with(limits: Limits) -> (Sim<Script>, Script) {
 }
 
 /// With the strategy that trades.
-pub fn pair() -> Sim<strategies::pair::Pair> {
+pub fn pair() -> Sim<strategies::Both> {
     pair_with(Params::default())
 }
 
 /// With the strategy that trades, and other parameters.
-pub fn pair_with(params: Params) -> Sim<strategies::pair::Pair> {
+pub fn pair_with(params: Params) -> Sim<strategies::Both> {
     let core: Core = strategies::core(&universe(), &params);
     Sim { core, seq: 0, now: BEGAN, asked: None }.begin()
 }

@@ -12,7 +12,7 @@ use crate::{
         book::Book,
         orders::Orders,
         position::{Ledger, NewTrade},
-        strategy::Timing,
+        strategy::{Others, Timing},
         trading::TradingState,
     },
     types::{MarketSpec, OrderHash, TickSize, TradeKey, event::TradeStatus, sample},
@@ -107,6 +107,8 @@ impl Floor {
             play: self.play,
             game_start: self.game_start,
             timing: self.timing,
+            apart: [Qty::ZERO; 2],
+            others: self,
         }
     }
 
@@ -218,5 +220,32 @@ pub(super) fn bid(instrument: InstrumentIx, units: u16, shares: u64) -> Intent {
         strategy: StrategyId::Pair,
         purpose: Purpose::Quote,
         epoch: 1,
+    }
+}
+
+/// There is no other market.
+impl Others for Floor {
+    fn spec(&self, _: MarketIx) -> &MarketSpec {
+        &self.spec
+    }
+
+    fn book_of(&self, i: InstrumentIx) -> &Book {
+        &self.books[i.outcome() as usize]
+    }
+
+    fn trust(&self, _: MarketIx) -> Trust {
+        Trust::Good
+    }
+
+    fn closed(&self, _: MarketIx) -> bool {
+        false
+    }
+
+    fn state(&self, _: MarketIx) -> TradingState {
+        TradingState::BuildingPair
+    }
+
+    fn next_epoch(&self, _: MarketIx, _: StrategyId) -> u32 {
+        self.epoch
     }
 }

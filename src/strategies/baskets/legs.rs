@@ -1,0 +1,253 @@
+//! Step 4 of 9: the legs of a basket on its way: what became of their orders, and what is best done when they are not
+//! level.
+
+use super::{
+    Linked, finder, flight,
+    flight::{Act, Choice, Facts, Leg, Sent, Stage},
+    leg_intent,
+    params::BasketsParams,
+    price,
+    seen::Reason,
+};
+use crate::{
+    engine::{
+        orders::Order,
+        refusal::Refusal,
+        strategy::{Together, Trust, View, Wish, Wishes},
+    },
+    types::{
+        InstrumentIx, MarketIx, Nanos, OrderHash, Price, Qty, Side, Usdc,
+        event::BookSide,
+        fees::Rounding,
+        ids::Outcome,
+        order::{Intent, Purpose},
+    },
+};
+
+impl Leg {
+    /// A leg before its first order.
+    pub const fn new(instrument: InstrumentIx, token: u8) -> Self {
+        Self { instrument, token, held: Qty::ZERO, paid: Usdc::ZERO, order: None }
+    }
+
+    /// Takes up what its order has filled by now. Gives what was bought and what was sold since.
+    fn poll(&mut self, view: &View<'_>) -> (Qty, Qty) {
+        let Some(sent) = &mut self.order else { return (Qty::ZERO, Qty::ZERO) };
+        let Some(order) = view.orders.get(&sent.hash) else {
+            // Forgotten long after its end.
+            self.order = None;
+            return (Qty::ZERO, Qty::ZERO);
+        };
+        let (side, price, new) = (sent.side, sent.price, order.filled.saturating_sub(sent.filled));
+        sent.filled = order.filled;
+        if order.state.is_terminal() {
+            self.order = None;
+        }
+        let fee = view.spec_of(self.instrument.market()).fee.taker_fee(new, price, Rounding::Up);
+        match side {
+            Side::Buy => {
+                self.held += new;
+                self.paid += new.notional_ceil(price) + fee;
+                (new, Qty::ZERO)
+            }
+            Side::Sell => {
+                self.held = self.held.saturating_sub(new);
+                self.paid = self.paid - new.notional_floor(price) + fee;
+                (Qty::ZERO, new)
+            }
+        }
+    }
+}
+
+impl Linked {
+    /// Follows the basket that is on its way: takes up fills, and goes through the table until it stands.
+    pub(super) fn fly(&mut self, view: &View<'_>, params: &BasketsParams, apart: &mut [Qty], out: &mut Wishes) {
+        for leg in &mut self.flight.legs {
+            let (bought, sold) = leg.poll(view);
+            if let Some(held) = apart.get_mut(leg.instrument.ix()) {
+                *held = (*held + bought).saturating_sub(sold);
+            }
+        }
+        // Each pass ends, or goes to a stage that the table does not come back from in the same moment.
+        for _ in Stage::ALL {
+            let wait = if self.flight.stage == Stage::Clearing { params.pause_ms } else { params.give_up_ms };
+            let mut facts = Facts {
+                open: self.flight.open(),
+                level: self.flight.level(),
+                choice: Choice::Wait,
+                try_left: self.flight.tries < params.tries,
+                late: view.now.since(self.flight.since) >= u64::from(wait) * 1_000_000,
+            };
+            let mut intents = Together::NONE;
+            if self.flight.stage == Stage::Partial && !facts.level && facts.try_left {
+                (facts.choice, intents) = choose(view, &self.flight, params);
+            }
+            let (stage, act) = flight::next(self.flight.stage, &facts);
+            if act != Act::Nothing {
+                if out.push(Wish::Together(intents)).is_err() {
+                    return;
+                }
+                self.flight.tries += 1;
+                self.flight.since = view.now;
+                self.flight.again = after(view.now, params);
+            }
+            let moved = stage != self.flight.stage;
+            if moved && stage == Stage::Done {
+                self.count();
+            }
+            if moved && stage == Stage::Idle {
+                self.flight = flight::Flight { again: after(view.now, params), ..Default::default() };
+            }
+            self.flight.stage = stage;
+            if !moved || act != Act::Nothing {
+                return;
+            }
+        }
+    }
+
+    /// A basket is over: what it came to.
+    fn count(&mut self) {
+        let (least, most) = self.flight.range();
+        if most <= Qty::DUST {
+            self.tally.nothing += 1;
+        } else if self.flight.level() {
+            self.tally.level += 1;
+            self.tally.shares += least;
+            self.tally.paid += self.flight.paid();
+            self.tally.pays += flight::pays(self.flight.worst, least);
+        } else {
+            self.tally.uneven += 1;
+        }
+    }
+
+    /// Risk's answer to one leg.
+    pub(super) fn answered(&mut self, intent: &Intent, verdict: Result<OrderHash, Refusal>, params: &BasketsParams) {
+        let flight = &mut self.flight;
+        let first = flight.legs.first().is_some_and(|l| l.instrument == intent.instrument);
+        match verdict {
+            Ok(hash) => {
+                if let Some(leg) = flight.legs.iter_mut().find(|l| l.instrument == intent.instrument) {
+                    leg.order = Some(Sent { hash, side: intent.side, price: intent.price, filled: Qty::ZERO });
+                }
+                if flight.stage == Stage::Sent && first {
+                    self.tally.sent += 1;
+                    self.seen.taken(flight.candidate, self.hoped.0, self.hoped.1, flight.since);
+                }
+            }
+            // None of them left: another time. A try of a basket that is on its way is used up.
+            Err(_) if flight.stage == Stage::Sent => {
+                let (candidate, now) = (flight.candidate, flight.since);
+                self.flight = flight::Flight { again: after(now, params), candidate, since: now, ..Default::default() };
+                self.seen.not_taken(candidate, Reason::Refused, self.hoped.0, self.hoped.1, now);
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+fn after(now: Nanos, params: &BasketsParams) -> Nanos {
+    now.plus(u64::from(params.pause_ms) * 1_000_000)
+}
+
+/// True if legs may be traded in a market.
+pub(super) fn open(view: &View<'_>, m: MarketIx) -> bool {
+    !view.closed_at(m) && view.state_of(m).allows(Purpose::Leg)
+}
+
+/// Orders of ours that an order would meet, on either token: buying one at p meets our bid for the other at 1 − p.
+pub(super) fn in_the_way<'a>(
+    view: &View<'a>,
+    i: InstrumentIx,
+    side: Side,
+    price: Price,
+) -> impl Iterator<Item = &'a Order> + use<'a> {
+    let as_yes = |i: InstrumentIx, side: Side, price: Price| match i.outcome() {
+        Outcome::Yes => (side, price),
+        Outcome::No => (side.other(), price.complement()),
+    };
+    let (side, price) = as_yes(i, side, price);
+    view.orders.working(i.market()).filter(move |o| {
+        let (own_side, own_price) = as_yes(o.intent.instrument, o.intent.side, o.intent.price);
+        match (side, own_side) {
+            (Side::Buy, Side::Sell) => price >= own_price,
+            (Side::Sell, Side::Buy) => price <= own_price,
+            _ => false,
+        }
+    })
+}
+
+/// What is best done about legs that are not level, and the orders for it. Completing that still pays comes first; then
+/// completing at a loss that is bounded and less than that of going back; then going back.
+fn choose(view: &View<'_>, flight: &flight::Flight, params: &BasketsParams) -> (Choice, Together) {
+    let (least, most) = flight.range();
+    let missing = |l: &Leg| most.saturating_sub(l.held);
+    let excess = |l: &Leg| l.held.saturating_sub(least);
+    let tradable = |l: &Leg| {
+        let min = view.spec_of(l.instrument.market()).min_size;
+        missing(l) >= min || excess(l) >= min
+    };
+    if !flight.legs.iter().any(tradable) {
+        return (Choice::Hold, Together::NONE);
+    }
+    let ready = |l: &Leg| {
+        let m = l.instrument.market();
+        view.trust_of(m) == Trust::Good && open(view, m)
+    };
+    if view.now < flight.again || !flight.legs.iter().all(ready) || (view.budget as usize) < finder::LEGS_MAX {
+        return (Choice::Wait, Together::NONE);
+    }
+    let buys = trade(view, flight, Side::Buy, missing);
+    let sells = trade(view, flight, Side::Sell, excess);
+    let paid = flight.paid();
+    let back = paid - sells.cash - flight::pays(flight.worst, least);
+    if let Some(orders) = buys.orders {
+        let loss = paid - buys.cash - flight::pays(flight.worst, most);
+        let allowed = Usdc((u128::from(most.micro()) * u128::from(params.max_loss_ppm) / 1_000_000) as i64);
+        if loss <= Usdc::ZERO || loss <= allowed && loss < back {
+            return (Choice::Complete, orders);
+        }
+    }
+    match sells.orders {
+        Some(orders) => (Choice::Unwind, orders),
+        None => (Choice::Wait, Together::NONE),
+    }
+}
+
+/// Orders that would level the legs, and what all of it would bring; what cannot be traded brings nothing.
+struct Trade {
+    orders: Option<Together>,
+    cash: Usdc,
+}
+
+fn trade(view: &View<'_>, flight: &flight::Flight, side: Side, wanted: impl Fn(&Leg) -> Qty) -> Trade {
+    let (mut orders, mut cash) = (Some(Together::NONE), Usdc::ZERO);
+    for leg in flight.legs.iter().filter(|l| wanted(l) > Qty::DUST) {
+        let i = leg.instrument;
+        let spec = view.spec_of(i.market());
+        let from = if side == Side::Buy { BookSide::Ask } else { BookSide::Bid };
+        let Some(level) = view.best_of_others_at(i, from) else {
+            orders = None;
+            continue;
+        };
+        let whole = wanted(leg);
+        let fee = spec.fee.taker_fee(whole, level.price, Rounding::Up);
+        let (there, takes) = match side {
+            Side::Buy => {
+                cash = cash - whole.notional_ceil(level.price) - fee;
+                let qty = whole.min(level.qty).floor_to_cents();
+                (qty, price::marketable(spec, level.price, qty))
+            }
+            Side::Sell => {
+                cash = cash + whole.notional_floor(level.price) - fee;
+                let qty = whole.min(level.qty).min(view.ledger.settled(i)).floor_to_cents();
+                (qty, qty >= spec.min_size)
+            }
+        };
+        let clear = in_the_way(view, i, side, level.price).next().is_none();
+        match &mut orders {
+            Some(list) if takes && clear => *list = list.and(leg_intent(view, i, side, level.price, there)),
+            _ => orders = None,
+        }
+    }
+    Trade { orders: orders.filter(|list| *list != Together::NONE), cash }
+}

@@ -1,0 +1,55 @@
+//! Step 4 of 9: pairs and baskets side by side.
+//!
+//! What a basket holds is no part of a pair, and a market that a basket is under way in is left to it meanwhile: the
+//! pair strategy pulls its quotes there and places none.
+
+use super::{Baskets, Pair};
+use crate::{
+    engine::{
+        digest::StateHasher,
+        refusal::Refusal,
+        strategy::{Strategy, View, Wishes},
+    },
+    types::{InstrumentIx, OrderHash, Qty, Side, order::Intent},
+};
+
+/// Every strategy that this build has.
+#[derive(Debug)]
+pub struct Both {
+    /// Pair arbitrage as a maker.
+    pub pair: Pair,
+    /// Baskets over the linked books of one match.
+    pub baskets: Baskets,
+}
+
+impl Both {
+    /// What the pair strategy is to see of a market.
+    fn of_pair<'a>(&self, view: &View<'a>) -> View<'a> {
+        let closed = view.closed || self.baskets.claims(view.market);
+        let mut own = *view;
+        (own.apart, own.closed) = (self.baskets.apart(view), closed);
+        own
+    }
+}
+
+impl Strategy for Both {
+    fn decide(&mut self, view: &View<'_>, out: &mut Wishes) {
+        self.baskets.decide(view, out);
+        self.pair.decide(&self.of_pair(view), out);
+    }
+
+    fn filled(&mut self, view: &View<'_>, instrument: InstrumentIx, side: Side, qty: Qty) {
+        if !self.baskets.owns(view, instrument, side) {
+            self.pair.filled(&self.of_pair(view), instrument, side, qty);
+        }
+    }
+
+    fn answered(&mut self, intent: &Intent, verdict: Result<OrderHash, Refusal>) {
+        self.baskets.answered(intent, verdict);
+    }
+
+    fn digest(&self, h: &mut StateHasher) {
+        self.pair.digest(h);
+        self.baskets.digest(h);
+    }
+}
