@@ -1,4 +1,5 @@
-//! Step 5 of 9, timed: what one more order would do to the worst loss of its match, and what is open in a market told anew.
+//! Step 5 of 9, timed: what one more order would do to the worst loss of its match, and what is open in a market told
+//! anew.
 //!
 //! `--callgrind 5` runs [`CHECKS`] checks on a best of five and nothing else, so that instructions can be counted:
 //! `valgrind --tool=callgrind --toggle-collect='*counted_check*' <the bench's binary> --callgrind 5`.

@@ -253,7 +253,11 @@ fn each_lot_s_gain_is_the_strategy_s_that_bought_it() {
     // The first purchase fails: the sale took the second's forty, and twenty more were never there to sell.
     let failed = NewTrade { status: TradeStatus::Failed, ..lot(4_000) };
     assert_eq!(l.trade(key(1), &failed, Nanos(0)), Booked::Contradiction);
-    assert_eq!((gains(&l), l.anomalies()), ([12, 2, 0, 0].map(Usdc::dollars), 1), "nothing changes, somebody is to look");
+    assert_eq!(
+        (gains(&l), l.anomalies()),
+        ([12, 2, 0, 0].map(Usdc::dollars), 1),
+        "nothing changes, somebody is to look"
+    );
     // With enough of another it can have been.
     l.trade(key(4), &by(StrategyId::Manual, lot(5_000)), Nanos(0));
     assert_eq!(l.trade(key(1), &failed, Nanos(0)), Booked::Voided);

@@ -1,5 +1,5 @@
-//! Whole matches in virtual time: the same digits from the same seed, the same books as the venue's, the same events as the
-//! wire would bring.
+//! Whole matches in virtual time: the same digits from the same seed, the same books as the venue's, the same events
+//! as the wire would bring.
 
 #![cfg(feature = "embedded")]
 
@@ -227,8 +227,8 @@ fn every_family_plays_the_same_matches() {
     }
 }
 
-/// Medians of spread in cents and of the larger and smaller touch in shares, and how far the price of a map at hand goes in a
-/// minute, in cents: every five seconds of live play, as the recording was made.
+/// Medians of spread in cents and of the larger and smaller touch in shares, and how far the price of a map at hand
+/// goes in a minute, in cents: every five seconds of live play, as the recording was made.
 fn measure(family: &Family, seeds: std::ops::Range<u64>) -> [f64; 4] {
     let (mut spreads, mut larger, mut smaller, mut path, mut seconds) = (vec![], vec![], vec![], 0.0, 0.0);
     for seed in seeds {

@@ -27,8 +27,8 @@ const BAR: usize = 30;
 
 /// Plays whole matches in virtual time: the same engine, the same venue's rules, no sockets.
 ///
-/// Each family plays the same matches with other people: null (the market is ahead of our feed), realistic (the recorded
-/// market), toxic (more people know more, earlier). The strategy knows nothing of families. Beside it plays a
+/// Each family plays the same matches with other people: null (the market is ahead of our feed), realistic (the
+/// recorded market), toxic (more people know more, earlier). The strategy knows nothing of families. Beside it plays a
 /// baseline that always quotes the touch.
 #[derive(clap::Args, Debug)]
 pub struct Args {

@@ -40,6 +40,8 @@ const STOP_NS: u64 = 5_000_000_000;
 const RESOLVED_NS: u64 = 15_000_000_000;
 /// A market's page is read this often.
 const FACTS_NS: u64 = 60_000_000_000;
+/// Without a late change for so long, a snapshot is believed again.
+const LATE_NS: u64 = 2_000_000_000;
 /// Deadlines that need not be looked at with every tick are, this often.
 const SLOW_NS: u64 = 1_000_000_000;
 /// Losses of the user stream or of the gateway that are too many, each forgotten after a while.
@@ -126,6 +128,8 @@ pub(super) struct Desk {
     /// Times that the user stream or the gateway was lost, leaking.
     pub(super) cuts: u32,
     cuts_at: Nanos,
+    /// When a late change of each market was read last, and whether a snapshot came since.
+    late: Vec<(Nanos, bool)>,
     /// When the slower deadlines are looked at next.
     slow_at: Nanos,
     /// Trades that have not been final for too long.
@@ -205,6 +209,7 @@ impl Desk {
             gateway_down_since: None,
             cuts: 0,
             cuts_at: Nanos::default(),
+            late: vec![(Nanos::default(), false); markets],
             slow_at: Nanos::default(),
             stuck: 0,
             game: None,
@@ -319,6 +324,7 @@ impl Desk {
         self.watch_connections(out);
         for m in self.universe.indices() {
             self.watch_game_start(m);
+            self.watch_late(m);
         }
         if self.now >= self.slow_at {
             self.slow_at = self.now.plus(SLOW_NS);
@@ -373,6 +379,25 @@ impl Desk {
             self.cleared[m.ix()] = Some(start);
             self.orders.distrust_market(m);
             self.reconciliation.want(self.now);
+        }
+    }
+
+    /// A late change of a market was read.
+    pub(super) fn note_late(&mut self, m: MarketIx) {
+        self.late[m.ix()] = (self.now, false);
+    }
+
+    /// A snapshot of a market came. If nothing late was read for a while it is what there is now; amid late changes it
+    /// is as late as they are.
+    pub(super) fn note_snapshot(&mut self, m: MarketIx) {
+        self.late[m.ix()].1 = true;
+        self.watch_late(m);
+    }
+
+    fn watch_late(&mut self, m: MarketIx) {
+        let (at, snapshot) = self.late[m.ix()];
+        if snapshot && self.now.since(at) >= LATE_NS {
+            self.risk.set_market(m, MarketClosed::Late, false);
         }
     }
 
@@ -726,7 +751,6 @@ impl Desk {
     ) -> Result<OrderHash, Refusal> {
         self.counts.intents += 1;
         let m = intent.instrument.market();
-        self.measure();
         // One whose fate is unknown has a refusal of its own.
         let same = |o: &orders::Order| {
             let i = &o.intent;
@@ -753,7 +777,7 @@ impl Desk {
             lost_today: self.lost_today,
             over: self.over,
             book: &self.instruments[intent.instrument.ix()].book,
-            game_start: self.facts[m.ix()].map_or(self.universe.market(m).game_start, |f| f.game_start),
+            game_start: self.game_start(m),
             now: self.now,
         };
         let verdict = self.risk.check(intent, &facts);
@@ -780,6 +804,7 @@ impl Desk {
         if !self.orders.register(&approved, self.now) {
             return Err(Refusal::TooManyWorking);
         }
+        self.measure();
         self.counts.sent += 1;
         self.counts.immediate += u64::from(intent.tif.is_immediate());
         let _ = out.push(Action::Place(approved));
@@ -802,6 +827,7 @@ impl Desk {
         self.reconciliation.digest(h);
         h.debug(&(&self.facts, &self.facts_due, &self.cleared, self.clock_ahead_ms));
         h.debug(&(self.user_down_since, self.gateway_down_since, self.cuts, self.cuts_at, self.slow_at, self.stuck));
+        h.debug(&self.late);
         h.debug(&(&self.payout_due, self.stopping_since, self.ending_since, self.cancel_all_at, self.ending));
     }
 

@@ -86,8 +86,7 @@ impl Desk {
                         _ => {}
                     }
                     self.fresh.add(instrument.market());
-                    // A snapshot is what there is now, however long ago it last changed.
-                    self.risk.set_market(instrument.market(), MarketClosed::Late, false);
+                    self.note_snapshot(instrument.market());
                 }
             }
             MarketEvent::FrameEnd { venue_ms } => {
@@ -147,6 +146,9 @@ impl Desk {
                 }
             }
             self.risk.set_market(m, MarketClosed::Late, late);
+            if late {
+                self.note_late(m);
+            }
         }
     }
 

@@ -102,7 +102,8 @@ impl Family {
         crowd: Noise { rate: (0.3, 1.0), dollars: (15.0, 25.0) },
     };
 
-    /// The market is ahead of every feed that we could have: makers' sources show an event within seconds, makers act at
+    /// The market is ahead of every feed that we could have: makers' sources show an event within seconds, makers act
+    /// at
     /// once, agree with each other and leave a tick between them, and what little others know before them is what the
     /// touch is paid for.
     pub const NULL: Self = Self {

@@ -3,7 +3,8 @@
 //! Independent of the engine: fills are the venue's trades at the venue's time, prices are the middle of its book, our
 //! own orders in it. Everything is integers: half units of price (1 pUSD = 20,000) times micro-shares.
 //!
-//! For each fill at a price p, with the middle at m before it and at m(τ) later, and the payout v in the end, a buyer has
+//! For each fill at a price p, with the middle at m before it and at m(τ) later, and the payout v in the end, a buyer
+//! has
 //! `v − p = (m − p) + (m(300 s) − m) + (v − m(300 s))`: spread earned, what the market knew better within five minutes,
 //! and what holding brought after that. A pair that is merged has both its legs here, each with its own payout.
 

@@ -35,11 +35,12 @@ const BEGAN: Nanos = Nanos(1_790_000_000_000_000_000);
 const CHAIN_ID: u64 = 137;
 /// What the account begins with, as in a run.
 const DEPOSIT: Usdc = Usdc::dollars(10_000);
-/// A merge is on chain after this, and known to be after that: two questions, a signature, and asking until it is final.
+/// A merge is on chain after this, and known to be after that: two questions, a signature, and asking until it is
+/// final.
 const MERGE_MINED_NS: u64 = 500_000_000;
 const MERGE_TOLD_NS: u64 = 600_000_000;
-/// Finished orders that the venue remembers. The engine asks after none for longer than these last; every reading of the
-/// account goes through them.
+/// Finished orders that the venue remembers. The engine asks after none for longer than these last; every reading of
+/// the account goes through them.
 const KEPT: usize = 1_000;
 /// An engine that has not ended so long after the scenario did is stopped; after as long again it is left.
 const STOP_AFTER_NS: u64 = 60_000_000_000;
@@ -64,8 +65,8 @@ pub struct Terms {
 pub struct Course {
     /// Its money, by the venue's books.
     pub money: Money,
-    /// What each fill gained against the exact fair price at its moment, fees in, in dollars: statistics. Its mean is that
-    /// of the equity, with less chance in it.
+    /// What each fill gained against the exact fair price at its moment, fees in, in dollars: statistics. Its mean is
+    /// that of the equity, with less chance in it.
     pub at_fair: f64,
     /// The engine's own account of it.
     pub report: Report,

@@ -12,8 +12,8 @@ use crate::{engine::refusal::Refusal, scenario::family::Family, types::Usdc};
 pub struct Player {
     /// Whole-match equity, and its 95 % interval.
     pub equity: Mean,
-    /// The same with each fill against the exact fair price at its moment instead of the payout: the mean is the same, the
-    /// luck of the result is out.
+    /// The same with each fill against the exact fair price at its moment instead of the payout: the mean is the
+    /// same, the luck of the result is out.
     pub at_fair: Mean,
     /// Earned against the middle before each fill.
     pub spread: f64,
@@ -37,7 +37,8 @@ pub struct Player {
     pub quoting: f64,
     /// Matches in which the kill switch stopped it, by reason.
     pub stopped: Vec<(&'static str, usize)>,
-    /// Matches in which orders were refused because what could be lost in all, the loss so far included, was at its limit.
+    /// Matches in which orders were refused because what could be lost in all, the loss so far included, was at its
+    /// limit.
     pub held_back: usize,
 }
 

@@ -302,8 +302,14 @@ impl Pair {
         // A price nearer than it should be is not worth a moment, whatever its place: what is held leans on it too.
         let [_, reservation] = prices.of(leg);
         let tick_ppm = i64::from(view.books[leg as usize].tick().units()) * PPM_PER_UNIT;
-        if reservation - ppm(price) < self.markouts.adverse_ppm(view.market, leg) + tick_ppm {
+        let edge = reservation - ppm(price) - self.markouts.adverse_ppm(view.market, leg);
+        // Half a tick of doubt, and a moment's rest: the fair price trembles with every size at the touch.
+        let young = age < u64::from(self.params.rest_ms) * 1_000_000;
+        if edge < if young { 0 } else { tick_ppm / 2 } {
             return false;
+        }
+        if young {
+            return true;
         }
         // Its place in the queue, against the other price and a place at that price's end.
         let ahead = [self.queue.ahead_of(view, order), self.queue.ahead_of_new(view, leg, want.price)];

@@ -16,8 +16,8 @@ use crate::{
     },
 };
 
-/// A quote is left alone for so long: our own orders come and go in the market channel a moment later than in the answers,
-/// and a quoter that believed every message in between would chase itself.
+/// A quote is left alone for so long: our own orders come and go in the market channel a moment later than in the
+/// answers, and a quoter that believed every message in between would chase itself.
 const REST_NS: u64 = 250_000_000;
 
 /// The baseline. It remembers nothing.

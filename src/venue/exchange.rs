@@ -459,7 +459,8 @@ impl Exchange {
         self.note(id, event);
     }
 
-    /// A trader's finished order is not kept: nobody can ask for it. Of the others the newest [`Self::keep_closed`] are.
+    /// A trader's finished order is not kept: nobody can ask for it. Of the others the newest [`Self::keep_closed`]
+    /// are.
     pub(super) fn forget_if_closed(&mut self, id: &OrderHash) {
         let closed = |o: &Order| matches!(o.phase, Phase::Matched | Phase::Canceled(_));
         let Some(order) = self.orders.get(id).filter(|o| closed(o)) else { return };

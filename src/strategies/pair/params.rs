@@ -27,6 +27,8 @@ pub struct PairParams {
     pub extreme_units: u16,
     /// Before a market's book is cleared only the lagging leg is quoted for this long, in milliseconds.
     pub wind_down_ms: u32,
+    /// A quote that still has an edge is left alone at least this long, in milliseconds.
+    pub rest_ms: u32,
     /// Complete sets are merged from this many shares on, or sooner when collateral is short.
     pub merge_shares: u32,
     /// What one call of the relayer costs, in pUSD.
@@ -54,6 +56,7 @@ impl Default for PairParams {
             markout_ms: 30_000,
             extreme_units: 800,
             wind_down_ms: 120_000,
+            rest_ms: 1_000,
             merge_shares: 20,
             merge_cost_usdc: Usdc(10_000),
             ttl_s: 300,
@@ -70,7 +73,8 @@ impl PairParams {
     /// The venue's expiry stays wall time.
     #[must_use]
     pub fn compressed(mut self, speed: u32) -> Self {
-        for ms in [&mut self.markout_ms, &mut self.wind_down_ms, &mut self.taker_pause_ms, &mut self.off_ms] {
+        let Self { markout_ms, wind_down_ms, rest_ms, taker_pause_ms, off_ms, .. } = &mut self;
+        for ms in [markout_ms, wind_down_ms, rest_ms, taker_pause_ms, off_ms] {
             *ms = (*ms / speed.max(1)).max(1);
         }
         self
