@@ -177,7 +177,7 @@ fn the_examples_that_everybody_knows_are_in_it() {
     assert!(contradiction.is_empty() && finder.baskets().is_empty());
 }
 
-/// Everything about one planted basket, in one outcome. `more`: shares are bought at prices so much below the planted.
+/// One planted basket, from the books to its payout, in one outcome under one reading.
 fn played_out(tokens: &[InstrumentIx], state: State, second: bool) {
     let (mut sim, prices) = planted(tokens, 200);
     let u = bo3();
@@ -201,6 +201,9 @@ fn played_out(tokens: &[InstrumentIx], state: State, second: bool) {
     assert_eq!((sim.0.core.working().count(), sim.stage()), (0, Stage::Idle));
     let tally = sim.tally();
     assert_eq!((tally.sent, tally.level, tally.shares), (1, 1, q));
+    // What it was taken for is what was planted, fees and hold included.
+    let row = sim.row(tokens).unwrap();
+    assert!(row.taken == 1 && (19_990..20_200).contains(&row.best_ppm), "{row:?}");
     // And then the match comes to this.
     for (m, spec) in (0..).map(MarketIx).zip(&u.markets) {
         let halves = lattice.payoff(state, spec.kind, spec.of_match.unwrap().first).unwrap().read(second);
