@@ -264,6 +264,10 @@ fn each_reason_for_leaving_a_basket_is_named() {
     named(10, Reason::MinEdge, &nothing, shares);
     named(-10, Reason::Hold, &nothing, shares);
     named(200, Reason::Size, &nothing, [4, 100]);
+    // Shares enough, but not a dollar's worth of one leg.
+    let mut sim = desk();
+    assert!(placed(&sim.told_of(&tokens, &[1_000, 8_300], &[9, 100])).is_empty());
+    assert_eq!(sim.row(&tokens).unwrap().not_taken[Reason::Size as usize], 1);
     named(200, Reason::Closed, &|sim| drop(sim.0.control(ControlEvent::Halt(names::B_PLUS.market()))), shares);
     named(200, Reason::Closed, &|sim| drop(sim.0.user(UserEvent::Down)), shares);
     // A book that was whole, and then lost something, is not traded on; the other leg's news finds it so.
@@ -349,6 +353,25 @@ fn what_is_missing_is_bought_while_the_basket_still_pays() {
     let tally = sim.tally();
     assert_eq!((sim.stage(), tally.level, tally.shares), (Stage::Idle, 1, q));
     assert!(tally.pays > tally.paid);
+}
+
+#[test]
+fn no_more_is_bought_than_is_offered_at_the_limit() {
+    let tokens = [A_SERIES, names::B_PLUS];
+    let (mut sim, prices) = planted(&tokens, 200);
+    let orders = placed(&sim.told(&tokens, &prices));
+    let [series, plus] = at(&orders, tokens);
+    fill(&mut sim, &series, Qty::shares(100));
+    sim.book(names::B_PLUS, prices[1], 60);
+    kill(&mut sim, &plus);
+    for rest in [60, 40] {
+        let next = sim.last();
+        assert_eq!((next.len(), next[0].intent().qty), (1, Qty::shares(rest)));
+        fill(&mut sim, &next[0], Qty::shares(rest));
+        sim.book(names::B_PLUS, prices[1], 300);
+        sim.tick(1_000);
+    }
+    assert_eq!(sim.tally().shares, Qty::shares(100));
 }
 
 #[test]
