@@ -39,7 +39,7 @@ fn naive_pays(u: &Universe, lattice: &Lattice, tokens: &[InstrumentIx], state: S
         let pays = |i: &InstrumentIx| {
             let m = u.market(i.market());
             let yes = lattice.payoff(state, m.kind, m.of_match.unwrap().first).unwrap().read(second);
-            if i.0 % 2 == 0 { yes } else { 2 - yes }
+            if i.0.is_multiple_of(2) { yes } else { 2 - yes }
         };
         tokens.iter().map(pays).sum()
     })
