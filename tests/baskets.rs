@@ -39,7 +39,7 @@ fn naive_pays(u: &Universe, lattice: &Lattice, tokens: &[InstrumentIx], state: S
         let pays = |i: &InstrumentIx| {
             let m = u.market(i.market());
             let yes = lattice.payoff(state, m.kind, m.of_match.unwrap().first).unwrap().read(second);
-            if i.0 % 2 == 0 { yes } else { 2 - yes }
+            if i.0.is_multiple_of(2) { yes } else { 2 - yes }
         };
         tokens.iter().map(pays).sum()
     })
@@ -177,7 +177,7 @@ fn the_examples_that_everybody_knows_are_in_it() {
     assert!(contradiction.is_empty() && finder.baskets().is_empty());
 }
 
-/// Everything about one planted basket, in one outcome. `more`: shares are bought at prices so much below the planted.
+/// One planted basket, from the books to its payout, in one outcome under one reading.
 fn played_out(tokens: &[InstrumentIx], state: State, second: bool) {
     let (mut sim, prices) = planted(tokens, 200);
     let u = bo3();
@@ -201,6 +201,9 @@ fn played_out(tokens: &[InstrumentIx], state: State, second: bool) {
     assert_eq!((sim.0.core.working().count(), sim.stage()), (0, Stage::Idle));
     let tally = sim.tally();
     assert_eq!((tally.sent, tally.level, tally.shares), (1, 1, q));
+    // What it was taken for is what was planted, fees and hold included.
+    let row = sim.row(tokens).unwrap();
+    assert!(row.taken == 1 && (19_990..20_200).contains(&row.best_ppm), "{row:?}");
     // And then the match comes to this.
     for (m, spec) in (0..).map(MarketIx).zip(&u.markets) {
         let halves = lattice.payoff(state, spec.kind, spec.of_match.unwrap().first).unwrap().read(second);
@@ -261,6 +264,10 @@ fn each_reason_for_leaving_a_basket_is_named() {
     named(10, Reason::MinEdge, &nothing, shares);
     named(-10, Reason::Hold, &nothing, shares);
     named(200, Reason::Size, &nothing, [4, 100]);
+    // Shares enough, but not a dollar's worth of one leg.
+    let mut sim = desk();
+    assert!(placed(&sim.told_of(&tokens, &[1_000, 8_300], &[9, 100])).is_empty());
+    assert_eq!(sim.row(&tokens).unwrap().not_taken[Reason::Size as usize], 1);
     named(200, Reason::Closed, &|sim| drop(sim.0.control(ControlEvent::Halt(names::B_PLUS.market()))), shares);
     named(200, Reason::Closed, &|sim| drop(sim.0.user(UserEvent::Down)), shares);
     // A book that was whole, and then lost something, is not traded on; the other leg's news finds it so.
@@ -346,6 +353,25 @@ fn what_is_missing_is_bought_while_the_basket_still_pays() {
     let tally = sim.tally();
     assert_eq!((sim.stage(), tally.level, tally.shares), (Stage::Idle, 1, q));
     assert!(tally.pays > tally.paid);
+}
+
+#[test]
+fn no_more_is_bought_than_is_offered_at_the_limit() {
+    let tokens = [A_SERIES, names::B_PLUS];
+    let (mut sim, prices) = planted(&tokens, 200);
+    let orders = placed(&sim.told(&tokens, &prices));
+    let [series, plus] = at(&orders, tokens);
+    fill(&mut sim, &series, Qty::shares(100));
+    sim.book(names::B_PLUS, prices[1], 60);
+    kill(&mut sim, &plus);
+    for rest in [60, 40] {
+        let next = sim.last();
+        assert_eq!((next.len(), next[0].intent().qty), (1, Qty::shares(rest)));
+        fill(&mut sim, &next[0], Qty::shares(rest));
+        sim.book(names::B_PLUS, prices[1], 300);
+        sim.tick(1_000);
+    }
+    assert_eq!(sim.tally().shares, Qty::shares(100));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use polyloly_fast::{
         gate::Closed,
         limits::Limits,
         refusal::Refusal,
-        strategy::{Strategy, View, Wish, Wishes},
+        strategy::{NewFill, Strategy, View, Wish, Wishes},
     },
     strategies::{PairParams, Params},
     types::{
@@ -901,7 +901,7 @@ impl Strategy for Greedy {
         let _ = out.push(Wish::Merge(Qty::ONE));
     }
 
-    fn filled(&mut self, _: &View<'_>, _: InstrumentIx, _: Side, _: Qty) {}
+    fn filled(&mut self, _: &View<'_>, _: &NewFill) {}
 
     fn digest(&self, _: &mut StateHasher) {}
 }

@@ -140,7 +140,7 @@ impl<S: Strategy> Engine<S> {
                 if let Some(fill) = desk.hear_user(e) {
                     let market = fill.instrument.market();
                     let trust = desk.check_mirror(market);
-                    self.strategy.filled_at(&desk.view(market, trust), &fill);
+                    self.strategy.filled(&desk.view(market, trust), &fill);
                 }
             }
             Event::Reply(e) => desk.hear_reply(e, out),

@@ -325,12 +325,7 @@ pub trait Strategy {
     fn decide(&mut self, view: &View<'_>, out: &mut Wishes);
 
     /// One of our orders was filled.
-    fn filled(&mut self, view: &View<'_>, instrument: InstrumentIx, side: Side, qty: Qty);
-
-    /// The same with what it cost, for those who keep accounts of their own.
-    fn filled_at(&mut self, view: &View<'_>, fill: &NewFill) {
-        self.filled(view, fill.instrument, fill.side, fill.qty);
-    }
+    fn filled(&mut self, view: &View<'_>, fill: &NewFill);
 
     /// Somebody traded. Told before the book shows it, or after: the venue promises no order.
     fn traded(&mut self, _now: Nanos, _print: &Print) {}

@@ -8,9 +8,9 @@ use crate::{
     engine::{
         digest::StateHasher,
         refusal::Refusal,
-        strategy::{Strategy, View, Wishes},
+        strategy::{NewFill, Print, Standing, Strategy, View, Wishes},
     },
-    types::{InstrumentIx, OrderHash, Qty, Side, order::Intent},
+    types::{MarketIx, Nanos, OrderHash, order::Intent},
 };
 
 /// Every strategy that this build has.
@@ -38,10 +38,18 @@ impl Strategy for Both {
         self.pair.decide(&self.of_pair(view), out);
     }
 
-    fn filled(&mut self, view: &View<'_>, instrument: InstrumentIx, side: Side, qty: Qty) {
-        if !self.baskets.owns(view, instrument, side) {
-            self.pair.filled(&self.of_pair(view), instrument, side, qty);
+    fn filled(&mut self, view: &View<'_>, fill: &NewFill) {
+        if !self.baskets.owns(view, fill.instrument, fill.side) {
+            self.pair.filled(&self.of_pair(view), fill);
         }
+    }
+
+    fn traded(&mut self, now: Nanos, print: &Print) {
+        self.pair.traded(now, print);
+    }
+
+    fn standing(&self, market: MarketIx) -> Option<Standing> {
+        self.pair.standing(market)
     }
 
     fn answered(&mut self, intent: &Intent, verdict: Result<OrderHash, Refusal>) {

@@ -43,7 +43,7 @@ use crate::{
         strategy::{NewFill, Play, Print, Standing, Strategy, Trust, View, Wish, Wishes},
     },
     types::{
-        InstrumentIx, MarketIx, Nanos, Price, Qty, Side, TimeInForce, Usdc,
+        MarketIx, Nanos, Price, Qty, Side, TimeInForce, Usdc,
         event::{BookSide, MatchPhase},
         fees::Rounding,
         ids::Outcome,
@@ -551,9 +551,7 @@ impl Strategy for Pair {
         self.merge(view, out);
     }
 
-    fn filled(&mut self, _view: &View<'_>, _instrument: InstrumentIx, _side: Side, _qty: Qty) {}
-
-    fn filled_at(&mut self, view: &View<'_>, fill: &NewFill) {
+    fn filled(&mut self, view: &View<'_>, fill: &NewFill) {
         let Some(fair) = Self::fair_ppm(view).filter(|_| !fill.qty.is_zero()) else { return };
         let a_share = |cash: Usdc| (i128::from(cash.micro()) * i128::from(PPM) / i128::from(fill.qty.micro())) as i64;
         let leg = leg_of(fill.instrument, fill.side);

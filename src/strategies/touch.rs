@@ -6,7 +6,7 @@
 use crate::{
     engine::{
         digest::StateHasher,
-        strategy::{Strategy, Trust, View, Wish, Wishes},
+        strategy::{NewFill, Strategy, Trust, View, Wish, Wishes},
     },
     types::{
         InstrumentIx, Price, Qty, Side, TimeInForce,
@@ -81,7 +81,7 @@ impl Strategy for Touch {
         }
     }
 
-    fn filled(&mut self, _: &View<'_>, _: InstrumentIx, _: Side, _: Qty) {}
+    fn filled(&mut self, _: &View<'_>, _: &NewFill) {}
 
     fn digest(&self, _: &mut StateHasher) {}
 }

@@ -174,7 +174,8 @@ impl Told {
 
     /// Shows a token's book, its mirror with it.
     pub fn book_with(&mut self, i: InstrumentIx, book: Book) -> Vec<Action> {
-        let (bid, ask) = if i.0 % 2 == 0 { (book.bid, book.ask) } else { (10_000 - book.ask, 10_000 - book.bid) };
+        let (bid, ask) =
+            if i.0.is_multiple_of(2) { (book.bid, book.ask) } else { (10_000 - book.ask, 10_000 - book.bid) };
         let actions = self.0.book_of(i.market(), &[(bid, book.shares)], &[(ask, book.shares)]);
         self.keep(actions)
     }

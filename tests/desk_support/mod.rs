@@ -12,7 +12,7 @@ use polyloly_fast::{
         Action, Actions, Approved, Engine,
         digest::StateHasher,
         limits::Limits,
-        strategy::{Strategy, View, Wish, Wishes},
+        strategy::{NewFill, Strategy, View, Wish, Wishes},
     },
     strategies::{self, Core, Params},
     types::{
@@ -76,8 +76,8 @@ impl Strategy for Script {
         *wishes = kept;
     }
 
-    fn filled(&mut self, _: &View<'_>, instrument: InstrumentIx, side: Side, qty: Qty) {
-        self.fills.borrow_mut().push((instrument, side, qty));
+    fn filled(&mut self, _: &View<'_>, fill: &NewFill) {
+        self.fills.borrow_mut().push((fill.instrument, fill.side, fill.qty));
     }
 
     fn digest(&self, _: &mut StateHasher) {}

@@ -124,7 +124,7 @@ impl Finder {
             let Tied { kind, first, .. } = markets[token / 2];
             let pays = lattice.states().get(state).and_then(|s| lattice.payoff(*s, kind, first));
             let yes = pays.map_or(0, |p| p.read(second));
-            if token % 2 == 0 { yes } else { 2 - yes }
+            if token.is_multiple_of(2) { yes } else { 2 - yes }
         };
         let worst = |chosen: &[usize], state: usize| -> u8 {
             let read = |second| chosen.iter().map(|t| halves(*t, state, second)).sum::<u8>();

@@ -1,5 +1,4 @@
-//! Step 4 of 9: one basket on its way, from the first order to the last share: a table over what has become of its
-//! legs.
+//! Step 4 of 9: one basket on its way, from the first order to the last share: a table over what became of its legs.
 //!
 //! All legs go out at once, each as much as it can be filled at once. What fills less is completed while the basket
 //! still pays, or while that costs less than going back; else what is too much is sold; else it is held. Each try

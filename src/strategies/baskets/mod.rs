@@ -1,8 +1,7 @@
 //! Step 4 of 9: baskets over the linked books of one match.
 //!
 //! The markets of a match are separate books whose payoffs are tied: A to win the series and B with 1.5 maps added pay
-//! at least 1 together, whatever happens. A book update re-prices the baskets that its tokens are in, and no others;
-//! one
+//! at least 1 together, whatever happens. A book update re-prices the baskets that its tokens are in, no others; one
 //! whose worst payoff is above its cost, with takers' fees, the venue's hold and half payouts in, is taken whole. What
 //! appears and is not taken is written down with the reason.
 //!
@@ -29,7 +28,7 @@ use crate::{
     engine::{
         digest::StateHasher,
         refusal::Refusal,
-        strategy::{Play, Strategy, Together, Trust, View, Wish, Wishes},
+        strategy::{NewFill, Play, Strategy, Together, Trust, View, Wish, Wishes},
     },
     types::{
         InstrumentIx, MarketIx, MatchIx, Nanos, OrderHash, Qty, Side, Team, TimeInForce, Universe, Usdc,
@@ -214,7 +213,7 @@ impl Strategy for Baskets {
         linked.watch(view, params, place, out);
     }
 
-    fn filled(&mut self, _: &View<'_>, _: InstrumentIx, _: Side, _: Qty) {
+    fn filled(&mut self, _: &View<'_>, _: &NewFill) {
         // The order itself says how much of it is filled.
     }
 

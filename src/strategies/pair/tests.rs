@@ -15,7 +15,7 @@ use crate::{
         strategy::{Others, Timing},
         trading::TradingState,
     },
-    types::{MarketSpec, OrderHash, TickSize, TradeKey, event::TradeStatus, sample},
+    types::{InstrumentIx, MarketSpec, OrderHash, TickSize, TradeKey, event::TradeStatus, sample},
 };
 
 pub(super) const M: MarketIx = MarketIx(0);
@@ -179,7 +179,7 @@ impl Floor {
             fee: Usdc::ZERO,
             taker: false,
         };
-        self.with(|pair, view| pair.filled_at(view, &fill));
+        self.with(|pair, view| pair.filled(view, &fill));
     }
 
     /// An order of ours rests.

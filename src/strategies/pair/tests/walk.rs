@@ -58,7 +58,7 @@ fn take(floor: &mut Floor, step: &Step) {
             floor.orders.fill(&o.hash, qty, floor.now).expect("no more than it leaves");
             let notional = qty.notional_floor(i.price);
             let fill = NewFill { instrument: i.instrument, side: i.side, qty, notional, fee: Usdc::ZERO, taker: false };
-            floor.with(|pair, view| pair.filled_at(view, &fill));
+            floor.with(|pair, view| pair.filled(view, &fill));
         }
         Step::Gone(n) => {
             if let Some(o) = nth(floor, n) {
