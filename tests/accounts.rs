@@ -403,7 +403,10 @@ fn unrealised_is_what_the_book_would_pay_with_the_mid_beside_it() {
     assert_eq!(pnl.realized, Usdc::ZERO);
     let report = sim.core.report();
     let parts: Vec<_> = report.strategies.iter().map(|s| (s.name, s.pnl)).collect();
-    assert_eq!(parts, [("pair", Usdc::ZERO), ("manual", pnl.equity_change), ("recovered", Usdc::ZERO)]);
+    assert_eq!(
+        parts,
+        [("pair", Usdc::ZERO), ("manual", pnl.equity_change), ("baskets", Usdc::ZERO), ("recovered", Usdc::ZERO)]
+    );
 }
 
 /// No stream tells of a rebate: the venue's count of our money is higher, twice, and nothing else differs.

@@ -40,10 +40,12 @@ impl Mean {
 /// freedom on, and too narrow below.
 fn student(freedom: usize) -> f64 {
     let (z, f) = (Z95, freedom as f64);
-    let (z3, z5, z7) = (z * z * z, z * z * z * z * z, z * z * z * z * z * z * z);
+    let power = |n| (0..n).fold(1.0, |p: f64, _| p * z);
+    let (z3, z5, z7, z9) = (power(3), power(5), power(7), power(9));
     z + (z3 + z) / (4.0 * f)
         + (5.0 * z5 + 16.0 * z3 + 3.0 * z) / (96.0 * f * f)
         + (3.0 * z7 + 19.0 * z5 + 17.0 * z3 - 15.0 * z) / (384.0 * f * f * f)
+        + (79.0 * z9 + 776.0 * z7 + 1_482.0 * z5 - 1_920.0 * z3 - 945.0 * z) / (92_160.0 * f * f * f * f)
 }
 
 #[cfg(test)]

@@ -320,7 +320,7 @@ pub fn kill(sim: &mut Told, order: &Approved) {
 /// The defaults with limits that the second leg of a basket of a hundred shares is beyond.
 pub fn tight() -> Params {
     let mut params = params();
-    params.risk.order_usdc = Usdc::dollars(60);
+    params.risk.order_usdc = Usdc::dollars(50);
     params.risk.market_usdc = Usdc::dollars(60);
     params.risk.total_usdc = Usdc::dollars(90);
     params

@@ -104,8 +104,9 @@ fn a_good_place_is_not_given_up_for_less_than_it_is_worth() {
         floor.decide();
         levels(&mut floor, 50, 0);
         floor.decide();
-        // Others come behind us.
+        // Others come behind us, and our quotes have rested.
         levels(&mut floor, 50, 1_000);
+        floor.wait(1_000);
         let wishes = floor.decide();
         assert_eq!(!cancelled(&wishes).contains(&order), stays, "{what}: {wishes:?}");
     }
@@ -120,6 +121,8 @@ fn what_is_held_leans_on_resting_quotes_too() {
     floor.book(&[(4_900, 1_050)], &[(5_100, 1_050)]);
     assert_eq!(cancelled(&floor.decide()), []);
     floor.hold(YES, 50, TradeStatus::Confirmed);
+    assert_eq!(cancelled(&floor.decide()), [], "a moment's rest");
+    floor.wait(1_000);
     assert!(cancelled(&floor.decide()).contains(&yes));
 }
 
