@@ -516,7 +516,7 @@ fn a_leg_that_risk_refuses_takes_the_others_with_it() {
     assert!(placed(&sim.told(&tokens, &prices)).is_empty());
     let report = sim.0.core.report();
     assert_eq!((report.orders.open, report.orders.sent, report.orders.immediate), (0, 0, 0));
-    assert_eq!(report.rejections, [("order_limit", 1)]);
+    assert_eq!(report.rejections, [("restricted", 1)]);
     assert_eq!(sim.row(&tokens).unwrap().not_taken[Reason::Refused as usize], 1);
     assert!(tokens.iter().all(|t| sim.0.core.ledger().qty(*t).is_zero()));
 }

@@ -116,7 +116,7 @@ impl Family {
             noise: (0.005, 0.01),
             ..Self::DEMONSTRATION.makers
         },
-        informed: Informed { attention: (0.05, 0.15), ..Self::DEMONSTRATION.informed },
+        informed: Informed { attention: (0.31, 0.53), ..Self::DEMONSTRATION.informed },
         ..Self::DEMONSTRATION
     };
 

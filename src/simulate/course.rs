@@ -13,10 +13,14 @@ use super::{
     link::Link,
 };
 use crate::{
-    engine::{Action, Actions, Engine, Report, limits::Limits, strategy::Strategy},
+    engine::{
+        Action, Actions, Engine, Report,
+        limits::Limits,
+        strategy::{Standing, Strategy},
+    },
     scenario::{Setup, SimTime, family::Family, lol_bo3::LolBo3},
     types::{
-        Account, Address, Event, MarketSpec, Nanos, Sequenced, Stamp, Universe, Usdc,
+        Account, Address, Event, MarketIx, MarketSpec, Nanos, Sequenced, Stamp, Universe, Usdc,
         event::{ControlEvent, MarketEvent, ReadEvent, ReplyEvent, UserEvent},
         ids::{MatchIx, Outcome},
         market::{InMatch, MarketKind, MatchSpec, SignatureType, Team},
@@ -80,6 +84,8 @@ pub struct Course {
     pub lasted_ns: u64,
     /// Ticks at which an order of ours stood at the venue, and all ticks.
     pub quoted: [u64; 2],
+    /// Markets, tick by tick, that the strategy had left alone because its own fills said so.
+    pub off_ticks: u64,
 }
 
 /// The universe of a scenario, as a run reads it from the venue, and with the match that ties its markets.
@@ -146,6 +152,7 @@ pub fn play<S: Strategy>(terms: &Terms, strategy: impl FnOnce(&Universe) -> S) -
         merge_free: BEGAN,
         done: None,
         quoted: [0; 2],
+        off_ticks: 0,
         faults: Vec::new(),
     };
     table.run();
@@ -184,6 +191,7 @@ struct Table<S> {
     /// The engine ended: whether nothing was left behind.
     done: Option<bool>,
     quoted: [u64; 2],
+    off_ticks: u64,
     faults: Vec<String>,
 }
 
@@ -208,6 +216,9 @@ impl<S: Strategy> Table<S> {
                 self.settle_own();
                 self.quoted[0] += u64::from(self.engine.working().any(|o| o.state.is_resting()));
                 self.quoted[1] += 1;
+                let markets = (0..self.engine.universe().markets.len() as u16).map(MarketIx);
+                let off = markets.filter(|m| matches!(self.engine.standing(*m), Some(Standing::Off { .. }))).count();
+                self.off_ticks += off as u64;
             }
             if self.host.is_finished() {
                 let since = *over_since.get_or_insert(self.now);
@@ -436,6 +447,7 @@ impl<S: Strategy> Table<S> {
             events: self.seq,
             lasted_ns: self.now.since(BEGAN),
             quoted: self.quoted,
+            off_ticks: self.off_ticks,
         }
     }
 }

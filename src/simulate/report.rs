@@ -40,6 +40,10 @@ pub struct Player {
     /// Matches in which orders were refused because what could be lost in all, the loss so far included, was at its
     /// limit.
     pub held_back: usize,
+    /// Matches in which it left a market alone because its own fills said so.
+    pub left: usize,
+    /// Markets that it left alone, at a time.
+    pub markets_off: f64,
 }
 
 /// One family.
@@ -93,6 +97,8 @@ impl Player {
             quoting: mean(&|c| c.quoted[0] as f64 / c.quoted[1].max(1) as f64),
             stopped,
             held_back: matches.iter().filter(|c| at_limit(c)).count(),
+            left: matches.iter().filter(|c| c.off_ticks > 0).count(),
+            markets_off: mean(&|c| c.off_ticks as f64 / c.quoted[1].max(1) as f64),
         }
     }
 
@@ -156,6 +162,7 @@ impl Chapter {
         both("orders", format!("{:.1}", pair.orders), format!("{:.1}", touch.orders));
         both("quoting", format!("{:.1} %", 100.0 * pair.quoting), format!("{:.1} %", 100.0 * touch.quoting));
         both("stopped itself", stops(pair, self.matches), stops(touch, self.matches));
+        both("left markets alone", left(pair, self.matches), left(touch, self.matches));
         both("held back by its limit", held_back(pair, self.matches), held_back(touch, self.matches));
         line(format_args!("  pair minus touch        {:>30}", interval(&self.ahead)));
         line(format_args!("  verdict: {}", self.verdict));
@@ -166,9 +173,10 @@ impl Chapter {
     }
 }
 
-/// True if risk refused an order for the limit over everything.
+/// True if risk refused an order for the limit over everything, or the day's.
 fn at_limit(c: &Course) -> bool {
-    c.report.rejections.iter().any(|(why, n)| *why == Refusal::TotalLimit.as_str() && *n > 0)
+    let limits = [Refusal::TotalLimit, Refusal::DayLimit].map(Refusal::as_str);
+    c.report.rejections.iter().any(|(why, n)| limits.contains(why) && *n > 0)
 }
 
 /// In words: an edge is one whose whole interval is above zero.
@@ -185,6 +193,14 @@ fn stops(player: &Player, matches: usize) -> String {
     match player.stops() {
         0 => "never".into(),
         n => format!("{n} of {matches} ({})", reasons.join(", ")),
+    }
+}
+
+/// In how many matches, and how many markets at a time.
+fn left(player: &Player, matches: usize) -> String {
+    match player.left {
+        0 => "never".into(),
+        n => format!("{n} of {matches} ({:.2} at a time)", player.markets_off),
     }
 }
 

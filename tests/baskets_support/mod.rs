@@ -1,6 +1,7 @@
 //! A best of three with its series, maps, handicaps and total as linked books, and a core that trades them.
 
 use polyloly_fast::{
+    engine::restricted::Restricted,
     engine::{Action, Approved, Engine, strategy::Strategy},
     strategies::{self, Both, Params, baskets::Tally, baskets::flight::Stage, baskets::seen::Row},
     types::{
@@ -317,11 +318,9 @@ pub fn kill(sim: &mut Told, order: &Approved) {
     sim.tick(0);
 }
 
-/// The defaults with limits that the second leg of a basket of a hundred shares is beyond.
+/// The defaults, and the market of B +1.5 restricted by hand.
 pub fn tight() -> Params {
     let mut params = params();
-    params.risk.order_usdc = Usdc::dollars(50);
-    params.risk.market_usdc = Usdc::dollars(60);
-    params.risk.total_usdc = Usdc::dollars(90);
+    params.risk.restricted = Restricted(vec![format!("lol-aaa-bbb-2026-11-23-{}", names::B_PLUS.market().0)]);
     params
 }
