@@ -186,6 +186,9 @@ impl Page {
             let text = self.paint(RED, &format!("kill switch: {reason}"));
             self.line(&format!(" risk     {text}"));
         }
+        for (n, remark) in s.report.remarks.iter().enumerate() {
+            self.line(&format!(" {:<8} {remark}", if n == 0 { "remarks" } else { "" }));
+        }
         self.line("");
     }
 

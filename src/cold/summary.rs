@@ -150,6 +150,7 @@ impl Summary {
                 "rejections": rejections, "kill_switch": r.kill_switch, "kills": kills, "breaker_trips": trips,
                 "reconcile_mismatches": self.brief.reconciliation.mismatches,
             },
+            "remarks": r.remarks,
             "rings": self.rings,
             "counters": self.counters.iter().map(|(k, n)| ((*k).to_owned(), (*n).into())).collect::<Map<_, Value>>(),
             "dead_letters": self.letters.dead,

@@ -121,6 +121,7 @@ impl Desk {
                 .filter(|(_, n)| *n > 0)
                 .collect(),
             kill_switch,
+            remarks: Vec::new(),
         }
     }
 

@@ -299,7 +299,7 @@ impl<S: Strategy> Engine<S> {
 
     /// What happened so far, for people and for `--summary`. Allocates; never called on the hot path.
     pub fn report(&self) -> Report {
-        self.desk.report()
+        Report { remarks: self.strategy.remarks(&self.desk.universe), ..self.desk.report() }
     }
 }
 

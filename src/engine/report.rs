@@ -41,6 +41,8 @@ pub struct Report {
     pub rejected_by: Vec<(&'static str, u64)>,
     /// Why the kill switch tripped, if it did.
     pub kill_switch: Option<&'static str>,
+    /// What the strategies have to say, a sentence each: markets left alone and why, baskets that appeared.
+    pub remarks: Vec<String>,
 }
 
 /// The few numbers that change all the time, for metrics and the progress line. Cheap enough to take while trading.

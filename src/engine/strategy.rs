@@ -15,7 +15,7 @@ use super::{
     trading::TradingState,
 };
 use crate::types::{
-    InstrumentIx, MarketIx, MarketSpec, Nanos, OrderHash, Price, Qty, Side, Usdc,
+    InstrumentIx, MarketIx, MarketSpec, Nanos, OrderHash, Price, Qty, Side, Universe, Usdc,
     event::BookSide,
     event::MatchEvent,
     ids::Outcome,
@@ -337,6 +337,11 @@ pub trait Strategy {
 
     /// What became of an order that it wished to have placed together with others: its id, or why none of them was.
     fn answered(&mut self, _intent: &Intent, _verdict: Result<OrderHash, Refusal>) {}
+
+    /// What it has to say at the end, a sentence each. Allocates; never called on the hot path.
+    fn remarks(&self, _universe: &Universe) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Everything it remembers, into the state hash.
     fn digest(&self, h: &mut StateHasher);

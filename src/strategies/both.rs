@@ -10,7 +10,7 @@ use crate::{
         refusal::Refusal,
         strategy::{NewFill, Print, Standing, Strategy, View, Wishes},
     },
-    types::{MarketIx, Nanos, OrderHash, order::Intent},
+    types::{MarketIx, Nanos, OrderHash, Universe, order::Intent},
 };
 
 /// Every strategy that this build has.
@@ -54,6 +54,10 @@ impl Strategy for Both {
 
     fn answered(&mut self, intent: &Intent, verdict: Result<OrderHash, Refusal>) {
         self.baskets.answered(intent, verdict);
+    }
+
+    fn remarks(&self, universe: &Universe) -> Vec<String> {
+        [self.pair.remarks(universe), self.baskets.remarks(universe)].concat()
     }
 
     fn digest(&self, h: &mut StateHasher) {

@@ -43,7 +43,7 @@ use crate::{
         strategy::{NewFill, Play, Print, Standing, Strategy, Trust, View, Wish, Wishes},
     },
     types::{
-        MarketIx, Nanos, Price, Qty, Side, TimeInForce, Usdc,
+        MarketIx, Nanos, Price, Qty, Side, TimeInForce, Universe, Usdc,
         event::{BookSide, MatchPhase},
         fees::Rounding,
         ids::Outcome,
@@ -570,6 +570,15 @@ impl Strategy for Pair {
 
     fn standing(&self, market: MarketIx) -> Option<Standing> {
         self.memory.get(market.ix()).filter(|_| self.params.enabled).map(|m| m.post.standing())
+    }
+
+    fn remarks(&self, universe: &Universe) -> Vec<String> {
+        let said = |m: MarketIx| match self.standing(m)? {
+            Standing::Off { why, .. } => Some(format!("{}: {why}", universe.market(m).slug)),
+            Standing::Probing => Some(format!("{}: was left alone, is tried again", universe.market(m).slug)),
+            Standing::Quoting => None,
+        };
+        universe.indices().filter_map(said).collect()
     }
 
     fn digest(&self, h: &mut StateHasher) {

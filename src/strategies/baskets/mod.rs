@@ -116,6 +116,9 @@ struct Found<'a> {
     pending: bool,
 }
 
+/// Baskets that are told of at the end, the best first.
+const REMARKS_MAX: usize = 5;
+
 /// One basket that appeared, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
@@ -223,6 +226,28 @@ impl Strategy for Baskets {
         {
             self.matches[*at].answered(intent, verdict, &self.params);
         }
+    }
+
+    fn remarks(&self, universe: &Universe) -> Vec<String> {
+        let name = |i: &InstrumentIx| {
+            let spec = universe.market(i.market());
+            format!("{} of {}", spec.outcomes[i.outcome() as usize], spec.slug)
+        };
+        let said = |line: &Line| {
+            let legs: Vec<_> = line.tokens.iter().map(name).collect();
+            let reasons = Reason::ALL.iter().map(|r| (r.as_str(), line.row.not_taken[*r as usize]));
+            let reasons: Vec<_> = reasons.filter(|(_, n)| *n > 0).map(|(r, n)| format!("{r} {n}")).collect();
+            let not = if reasons.is_empty() { String::new() } else { format!(", not taken: {}", reasons.join(", ")) };
+            let (taken, best, ppm) = (line.row.taken, line.row.best, line.row.best_ppm);
+            format!("basket {}: taken {taken}{not}; at best {best} pUSD, {ppm} ppm a share", legs.join(" + "))
+        };
+        let lines = self.report();
+        if lines.is_empty() {
+            let watched: usize = self.matches.iter().map(|m| m.finder.candidates()).sum();
+            let none = (watched > 0).then(|| format!("no basket appeared; {watched} combinations were watched"));
+            return none.into_iter().collect();
+        }
+        lines.iter().take(REMARKS_MAX).map(said).collect()
     }
 
     fn digest(&self, h: &mut StateHasher) {
