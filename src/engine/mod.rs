@@ -45,6 +45,7 @@ use self::{
     book::Book,
     desk::Desk,
     digest::StateHasher,
+    exposure::Exposure,
     gate::{Closed, Gate, MarketGate},
     limits::Limits,
     orders::Order,
@@ -265,6 +266,11 @@ impl<S: Strategy> Engine<S> {
     /// The accounts.
     pub fn ledger(&self) -> &Ledger {
         &self.desk.ledger
+    }
+
+    /// What can be lost.
+    pub fn exposure(&self) -> &Exposure {
+        &self.desk.exposure
     }
 
     /// Every condition of the gate.
