@@ -615,9 +615,13 @@ pub fn check_signature(universe: &Universe, digest: &OrderHash, text: &str) {
 pub fn params() -> Params {
     let mut params = Params::default();
     params.risk.market_usdc = Usdc::dollars(100_000);
+    params.risk.match_usdc = Usdc::dollars(100_000);
+    params.risk.group_usdc = Usdc::dollars(500_000);
     params.risk.total_usdc = Usdc::dollars(500_000);
     params.risk.daily_loss_usdc = Usdc::dollars(500_000);
     params.risk.orders_per_s = 600;
+    // Carrying is so dear that legs are completed as taker as well.
+    params.pair.skew_units = 2_000;
     params
 }
 
