@@ -189,7 +189,9 @@ fn change(price: &str) -> String {
 
 /// An hour of one market in its own rhythm: nobody there trades with us, so nothing but our own orders can be lost.
 fn recording() -> String {
-    let start = 1_790_779_105_520_u64;
+    // Played as it is, with its own times: it begins now, so that its changes are not late.
+    let since = std::time::UNIX_EPOCH.elapsed().expect("a clock past 1970");
+    let start = u64::try_from(since.as_millis()).expect("in this era");
     let snapshots: Vec<_> = [YES, NO]
         .iter()
         .map(|token| {
