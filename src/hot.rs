@@ -287,8 +287,8 @@ impl HotTile {
                 let dry = ReplyEvent::OrderStatus { order, live: false, matched: None };
                 self.ask(Command::Lookup { order }, None, Some(dry));
             }
-            // Asked again by the engine on its timer.
-            Action::AskMarket { market } => self.ask(Command::AskMarket { market }, None, None),
+            // Asked again by the engine on its timer. A dry run reads it too: it is public, and says what a market paid.
+            Action::AskMarket { market } => drop(self.ends.orders.push(Command::AskMarket { market })),
             // One that does not fit is asked for again; in a dry run there is nothing to be reconciled.
             Action::Reconcile { round, .. } if self.dry_run => {
                 for read in [ReadEvent::Begin { round }, ReadEvent::End { round, complete: true }] {
