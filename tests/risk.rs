@@ -1,7 +1,6 @@
 //! What can be lost, through the whole core: orders, fills and payouts of a match's linked markets, as the venue tells
 //! of them. `tests/exposure.rs` holds the measure itself against its definition.
 
-#[allow(dead_code, reason = "each test binary uses its part")]
 mod desk_support;
 
 use desk_support::*;
