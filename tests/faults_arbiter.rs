@@ -640,6 +640,22 @@ fn t18_without_a_witness_a_disputed_book_waits_until_two_lines_agree() {
 }
 
 #[test]
+fn t18_one_fresh_snapshot_alone_does_not_settle_what_two_lines_disputed() {
+    let mut world = settled(2);
+    (world.lied_to, world.witness) = (true, false);
+    world.lines[1].fault.lies = true;
+    world.say(YES, BID, 35, 20);
+    world.drain();
+    // Both are asked anew, and one does not answer.
+    (world.lines[1].fault.lies, world.lines[1].fault.frozen) = (false, true);
+    world.settle(4_000);
+    assert!(!world.engine.books[YES.ix()].trusted(), "it may have been this one that lied");
+    world.lines[1].fault.frozen = false;
+    world.settle(20_000);
+    world.assert_in_step("both agree");
+}
+
+#[test]
 fn t18_two_lines_against_one_need_no_witness() {
     let mut world = settled(3);
     (world.lied_to, world.witness) = (true, false);
