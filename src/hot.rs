@@ -287,7 +287,7 @@ impl HotTile {
                 let dry = ReplyEvent::OrderStatus { order, live: false, matched: None };
                 self.ask(Command::Lookup { order }, None, Some(dry));
             }
-            // Asked again by the engine on its timer. A dry run reads it too: it is public, and says what a market paid.
+            // Asked again by the engine on its timer. A dry run reads it too: it is public, and says what was paid.
             Action::AskMarket { market } => drop(self.ends.orders.push(Command::AskMarket { market })),
             // One that does not fit is asked for again; in a dry run there is nothing to be reconciled.
             Action::Reconcile { round, .. } if self.dry_run => {

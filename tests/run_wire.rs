@@ -189,9 +189,9 @@ fn change(price: &str) -> String {
 
 /// An hour of one market in its own rhythm: nobody there trades with us, so nothing but our own orders can be lost.
 fn recording() -> String {
-    // Played as it is, with its own times: it begins now, so that its changes are not late.
+    // Played as it is, with its own times: it begins when the venue has read it, so that its changes are not late.
     let since = std::time::UNIX_EPOCH.elapsed().expect("a clock past 1970");
-    let start = u64::try_from(since.as_millis()).expect("in this era");
+    let start = u64::try_from(since.as_millis()).expect("in this era") + 10_000;
     let snapshots: Vec<_> = [YES, NO]
         .iter()
         .map(|token| {
