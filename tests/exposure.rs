@@ -1,18 +1,20 @@
 //! The worst loss of a match: kept up as it goes it is what the definition says, and nothing that the venue does raises
 //! it. The definition is written out here once more, over every state, on wider integers, without the engine's lattice.
 
+mod market_support;
+
 use polyloly_fast::{
     engine::{
         digest::StateHasher,
         exposure::{Exposure, Filled, Flow, Groups, Open, ROUNDING_MICRO, Told, UNMEASURED},
     },
     types::{
-        Account, Address, ConditionId, InMatch, InstrumentIx, Intent, MarketIx, MarketSpec, MatchIx, MatchSpec, Price,
-        Qty, Side, Team, TickSize, TimeInForce, TokenId, Universe, Usdc,
+        Address, InMatch, InstrumentIx, Intent, MarketIx, MarketSpec, MatchIx, MatchSpec, Price, Qty, Side, Team,
+        TimeInForce, Universe, Usdc,
         event::Payout,
         fees::{FeeSchedule, Rounding},
         ids::Outcome,
-        market::{Exchange, MarketKind, SignatureType},
+        market::MarketKind,
         order::{Purpose, StrategyId},
     },
 };
@@ -26,19 +28,10 @@ use Team::{First as A, Second as B};
 
 fn market(kind: MarketKind, place: Option<(u16, Team)>, rate_ppm: u32) -> MarketSpec {
     MarketSpec {
-        condition: ConditionId([1; 32]),
-        slug: "m".into(),
-        tokens: [TokenId([1; 32]), TokenId([2; 32])],
-        outcomes: ["A".into(), "B".into()],
-        exchange: Exchange::V2,
-        tick: TickSize::Cent,
-        min_size: Qty::shares(5),
         fee: FeeSchedule { rate_ppm },
-        hold_ms: 1_000,
-        clear_on_start: true,
-        game_start: None,
         kind,
         of_match: place.map(|(index, first)| InMatch { index: MatchIx(index), first }),
+        ..market_support::market()
     }
 }
 
@@ -49,13 +42,8 @@ fn universe(best_of: &[u8], markets: Vec<MarketSpec>) -> Universe {
         teams: ["A".into(), "B".into()],
         tournament: String::new(),
     };
-    let owner = Address([7; 20]);
-    Universe {
-        chain_id: 137,
-        account: Account { owner, funder: owner, signature_type: SignatureType::Eoa },
-        markets,
-        matches: best_of.iter().map(named).collect(),
-    }
+    let matches = best_of.iter().map(named).collect();
+    Universe { matches, ..market_support::universe(Address([7; 20]), markets) }
 }
 
 /// An exposure, and the orders that are open in it.

@@ -10,7 +10,7 @@ use polyloly_fast::{
         Action, Approved, Engine,
         book::Distrust,
         digest::StateHasher,
-        gate::Closed,
+        gate::{Closed, MarketClosed},
         limits::Limits,
         refusal::Refusal,
         strategy::{NewFill, Strategy, View, Wish, Wishes},
@@ -438,16 +438,16 @@ fn story_09_a_balance_that_the_venue_denies_halts_every_market_and_says_so() {
 
     // The gateway has seen enough of them and opened its breaker.
     sim.reply(breaker(Dependency::OrdersBalance, true));
-    assert_eq!(sim.core.closed(), Some(Refusal::BreakerOpen));
+    assert_eq!(sim.core.closed(), Some(Refusal::Closed(Closed::BreakerOpen)));
     assert!(sim.core.gate().has(Closed::BreakerOpen), "readiness names it: {:?}", sim.core.gate());
     for (n, instrument) in [YES, NO, InstrumentIx(2), InstrumentIx(3)].into_iter().enumerate() {
         assert_eq!(sim.place(&script, buy(instrument, 4_900, 10)), None);
-        assert_eq!(refused(&sim, Refusal::BreakerOpen), n as u64 + 1, "whatever the market");
+        assert_eq!(refused(&sim, Refusal::Closed(Closed::BreakerOpen)), n as u64 + 1, "whatever the market");
     }
     // Another dependency that mends does not lift it.
     sim.reply(breaker(Dependency::Reads, true));
     sim.reply(breaker(Dependency::Reads, false));
-    assert_eq!(sim.core.closed(), Some(Refusal::BreakerOpen));
+    assert_eq!(sim.core.closed(), Some(Refusal::Closed(Closed::BreakerOpen)));
     sim.reply(breaker(Dependency::OrdersBalance, false));
     assert!(sim.place(&script, buy(YES, 4_900, 10)).is_some());
 
@@ -834,7 +834,7 @@ fn story_33_order_trade_and_cancel_in_every_sequence_end_the_same_and_nothing_pa
             assert_eq!((sim.core.ledger().anomalies(), sim.core.ledger().balanced()), (0, true), "{what}");
             assert_eq!(sim.place(&script, buy(YES, 4_800, 20)).is_none(), halted, "{what} {order_of_telling:?}");
             if halted {
-                assert_eq!(refused(&sim, Refusal::MarketMismatch), 1, "{what}");
+                assert_eq!(refused(&sim, Refusal::Market(MarketClosed::Mismatch)), 1, "{what}");
             }
         }
     }

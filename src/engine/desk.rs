@@ -1,60 +1,40 @@
-//! What the engine knows: books, orders, accounts, switches; and the deadlines over them.
+//! What the engine knows: books, orders, accounts, switches.
+
+mod deadlines;
+mod ending;
+mod placing;
 
 use super::{
-    Action, Actions, MARKETS_MAX, Probe, Step,
+    Action, Actions, MARKETS_MAX,
     book::{Book, Distrust},
     digest::StateHasher,
     exposure::{Exposure, Open},
     gate::{Closed, MarketClosed},
-    life::Input,
     limits::Limits,
-    orders::{self, Orders},
+    orders::Orders,
     position::{Ledger, Moved},
     reconcile::Reconciliation,
-    refusal::Refusal,
     report,
-    risk::{self, Facts, Risk},
-    strategy::{Others, Play, TOGETHER_MAX, Timing, Together, Trust, View},
+    risk::Risk,
+    strategy::{Others, Play, Timing, Trust, View},
     trading::{TradingFacts, TradingState},
 };
 use crate::types::{
-    InstrumentIx, MarketIx, MarketSpec, Nanos, OrderHash, Qty, Stamp, Universe, Usdc,
-    eip712::{OrderFields, OrderHasher},
-    event::{ControlEvent, GapReason, KillReason, MarketFacts, MatchEvent, MatchPhase, RejectReason},
+    InstrumentIx, MarketIx, MarketSpec, Nanos, Qty, Universe, Usdc,
+    eip712::OrderHasher,
+    event::{ControlEvent, KillReason, MarketFacts, MatchEvent, MatchPhase, RejectReason},
     ids::Outcome,
-    order::{Intent, OrderState, StrategyId},
+    order::StrategyId,
 };
 
 /// A book that stays different from its mirror this long is resynchronised. The venue sends the two tokens' snapshots
 /// one after the other, so a short difference is normal; nothing is decided on it meanwhile.
 const MIRROR_GRACE_NS: u64 = 1_000_000_000;
-/// A subscription brings a snapshot by itself; one that has not come by then is asked for.
-const SNAPSHOT_WAIT_NS: u64 = 10_000_000_000;
-/// A snapshot that was asked for is asked for again after this.
-const RESYNC_RETRY_NS: u64 = 2_000_000_000;
 /// The venue is asked about an order that is not in order, at most this often.
 pub(super) const LOOKUP_NS: u64 = 1_000_000_000;
-/// A stop that is not complete by then ends unclean.
-const STOP_NS: u64 = 5_000_000_000;
-/// The same after every market is paid out: merges on their way may still take a while.
-const RESOLVED_NS: u64 = 15_000_000_000;
-/// A market's page is read this often.
-const FACTS_NS: u64 = 60_000_000_000;
-/// Without a late change for so long, a snapshot is believed again.
-const LATE_NS: u64 = 2_000_000_000;
-/// Deadlines that need not be looked at with every tick are, this often.
-const SLOW_NS: u64 = 1_000_000_000;
-/// Losses of the user stream or of the gateway that are too many, each forgotten after a while.
-const CUTS_MAX: u32 = 30;
-const CUT_FORGOTTEN_NS: u64 = 20_000_000_000;
 /// The word of a match feed is good for this long; it repeats itself every 20 s.
 /// Source: docs/PROTOCOL.md "sports channel".
 const GAME_STALE_NS: u64 = 75_000_000_000;
-/// Payouts that nobody told of are asked for this long after the match, and then again.
-const PAYOUT_LATE_NS: u64 = 60_000_000_000;
-const PAYOUT_RETRY_NS: u64 = 2_000_000_000;
-/// The venue's collateral may differ from ours by this per fill; the difference is rounding's. More is an error.
-const ROUNDING_MICRO_PER_FILL: u64 = 20;
 
 /// A set of markets.
 #[derive(Clone, Copy, Debug, Default)]
@@ -313,217 +293,6 @@ impl Desk {
         self.lost_today = Usdc(before_today.0.saturating_add(sum.0)) - self.ledger.account_line();
     }
 
-    /// Deadlines: what should have happened by now and did not.
-    pub(super) fn tick(&mut self, out: &mut Actions) {
-        self.orders.forget_old(self.now);
-        self.risk.tick(self.now);
-        self.measure();
-        self.measure_day();
-        self.risk.guards().earned(self.ledger.equity_change());
-        self.risk.watch_loss(-self.ledger.day_loss());
-        self.watch_connections(out);
-        for m in self.universe.indices() {
-            self.watch_game_start(m);
-            self.watch_late(m);
-        }
-        if self.now >= self.slow_at {
-            self.slow_at = self.now.plus(SLOW_NS);
-            self.watch_slowly(out);
-        }
-        if self.risk.killed().is_some() || self.stopping_since.is_some() {
-            if self.orders.open() > 0 {
-                self.cancel_everything(out);
-            }
-        } else if self.ledger.anomalies() > 0 || !self.ledger.balanced() {
-            self.kill(KillReason::Accounts, out);
-        }
-        // An order may have ended by the stream's own word before the look-up's answer came.
-        self.all_verified();
-        self.ask_reconciliation(out);
-        self.look_up_stragglers(out);
-        for m in self.universe.indices() {
-            self.check_mirror(m);
-        }
-        self.resync_untrusted(out);
-        self.ask_payouts(out);
-        self.ask_facts(out);
-        self.touch_all();
-        self.try_to_end(out);
-    }
-
-    /// Connections that stay away, or come and go, trip the kill switch: somebody is to look.
-    fn watch_connections(&mut self, out: &mut Actions) {
-        let limit = u64::from(self.risk.limits().down_s) * 1_000_000_000;
-        let away = [self.user_down_since, self.gateway_down_since];
-        if self.now.since(self.cuts_at) >= CUT_FORGOTTEN_NS {
-            self.cuts = self.cuts.saturating_sub(1);
-            self.cuts_at = self.now;
-        }
-        let gone = away.into_iter().flatten().any(|since| self.now.since(since) >= limit);
-        if gone || self.cuts > CUTS_MAX {
-            self.kill(KillReason::Connections, out);
-        }
-    }
-
-    /// About the start of its game a market's book is cleared by the venue: nothing is placed, and what rested is taken
-    /// for gone only when the venue says so. Starts move, so the last one read counts.
-    fn watch_game_start(&mut self, m: MarketIx) {
-        let spec = self.universe.market(m);
-        let Some(start) = self.game_start(m).filter(|_| spec.clear_on_start) else {
-            return self.risk.set_market(m, MarketClosed::BookClearing, false);
-        };
-        let window = u64::from(self.risk.limits().clear_ms) * 1_000_000;
-        let near = self.now.plus(window) >= start && self.now.since(start) < window;
-        self.risk.set_market(m, MarketClosed::BookClearing, near);
-        if self.now >= start && self.now.since(start) < window && self.cleared[m.ix()] != Some(start) {
-            self.cleared[m.ix()] = Some(start);
-            self.orders.distrust_market(m);
-            self.reconciliation.want(self.now);
-        }
-    }
-
-    /// A late change of a market was read.
-    pub(super) fn note_late(&mut self, m: MarketIx) {
-        self.late[m.ix()] = (self.now, false);
-    }
-
-    /// A snapshot of a market came. If nothing late was read for a while it is what there is now; amid late changes it
-    /// is as late as they are.
-    pub(super) fn note_snapshot(&mut self, m: MarketIx) {
-        self.late[m.ix()].1 = true;
-        self.watch_late(m);
-    }
-
-    fn watch_late(&mut self, m: MarketIx) {
-        let (at, snapshot) = self.late[m.ix()];
-        if snapshot && self.now.since(at) >= LATE_NS {
-            self.risk.set_market(m, MarketClosed::Late, false);
-        }
-    }
-
-    /// What is looked at once a second.
-    fn watch_slowly(&mut self, out: &mut Actions) {
-        self.stuck = self.ledger.stuck(self.now);
-        if self.stuck > 0 || self.orders.any_lacks_trades(self.now) {
-            self.reconciliation.want_soon(self.now);
-        }
-        if self.ledger.failures_follow_a_pattern() {
-            self.kill(KillReason::FailedWinners, out);
-        }
-    }
-
-    /// A market's page is to be asked for now.
-    pub(super) fn ask_market(&mut self, m: MarketIx) {
-        if let Some(due) = self.facts_due.get_mut(m.ix()) {
-            *due = (*due).min(self.now);
-        }
-    }
-
-    /// Asks for the page of each market now and then: what it takes, and when its game starts, moves.
-    fn ask_facts(&mut self, out: &mut Actions) {
-        if self.risk.has(Closed::GatewayDown) {
-            return;
-        }
-        for m in self.universe.indices() {
-            if self.now >= self.facts_due[m.ix()]
-                && self.ledger.payout(m).is_none()
-                && out.push(Action::AskMarket { market: m }).is_ok()
-            {
-                self.facts_due[m.ix()] = self.now.plus(FACTS_NS);
-                break;
-            }
-        }
-    }
-
-    /// Asks the venue about orders that have been in a passing state for too long.
-    fn look_up_stragglers(&mut self, out: &mut Actions) {
-        let now = self.now;
-        let mut due: heapless::Vec<OrderHash, 16> = heapless::Vec::new();
-        for o in self.orders.all_working() {
-            let patience = match o.state {
-                _ if o.unverified && !self.risk.has(Closed::UserStreamDown) => 0,
-                OrderState::Unknown => 0,
-                OrderState::CancelPending => 2_000_000_000,
-                OrderState::Created | OrderState::Sent => 3_000_000_000,
-                OrderState::Delayed => 5_000_000_000,
-                // An immediate order does not rest: its end is fills, a cancellation, or this question.
-                OrderState::Live | OrderState::PartiallyFilled if o.intent.tif.is_immediate() => 2_000_000_000,
-                // A market that paid out has no resting orders; the word of it may have been lost.
-                OrderState::Live | OrderState::PartiallyFilled
-                    if self.ledger.payout(o.intent.instrument.market()).is_some() =>
-                {
-                    1_000_000_000
-                }
-                _ => continue,
-            };
-            if now.since(o.changed) >= patience && now >= o.next_lookup && due.push(o.hash).is_err() {
-                break;
-            }
-        }
-        for order in due {
-            if out.push(Action::Lookup { order }).is_ok() {
-                self.orders.note_lookup(&order, now.plus(LOOKUP_NS));
-            }
-            // "Not there" proved nothing: it is cancelled again, in case it came late.
-            if self.orders.get(&order).is_some_and(|o| o.state == OrderState::Unknown) {
-                self.cancel(order, Stamp::default(), out);
-            }
-        }
-    }
-
-    /// Ends the run when nothing is left to do: every market is paid out or a stop is complete, and the venue has
-    /// counted our collateral.
-    fn try_to_end(&mut self, out: &mut Actions) {
-        let resolved =
-            !self.universe.markets.is_empty() && self.universe.indices().all(|m| self.ledger.payout(m).is_some());
-        if !resolved && self.stopping_since.is_none() {
-            return;
-        }
-        let merging = self.universe.indices().any(|m| self.ledger.merging(m));
-        let idle = self.orders.open() == 0 && !merging;
-        let since = *self.ending_since.get_or_insert(self.stopping_since.unwrap_or(self.now));
-        let late = self.now.since(since) >= if resolved { RESOLVED_NS } else { STOP_NS };
-        // Nothing of ours rests in a market that paid; if the venue says it does, it is told again.
-        if resolved && self.orders.open() > 0 && self.now.since(since) >= LOOKUP_NS {
-            self.cancel_everything(out);
-        }
-        match self.ending {
-            Ending::No if idle && out.push(Action::ReadCollateral).is_ok() => {
-                self.ending = Ending::Counting(self.now);
-            }
-            Ending::No if late => self.finish(false, out),
-            Ending::Counting(asked) if self.now.since(asked) >= STOP_NS => self.finish(false, out),
-            _ => {}
-        }
-    }
-
-    /// Says that the run is over; if there is no room to say it, the next tick does.
-    fn finish(&mut self, clean: bool, out: &mut Actions) {
-        if self.ending != Ending::Done && out.push(Action::Finished { clean }).is_ok() {
-            self.ending = Ending::Done;
-        }
-    }
-
-    /// Takes over the venue's count of our collateral, if it differs by no more than rounding can explain.
-    pub(super) fn count_collateral(&mut self, cash: Usdc, out: &mut Actions) {
-        if !matches!(self.ending, Ending::Counting(_)) {
-            return;
-        }
-        let explained = self.explains(cash);
-        if explained {
-            self.ledger.reconcile_cash(cash);
-        } else {
-            self.risk.kill(KillReason::Accounts);
-        }
-        self.finish(explained && self.ledger.anomalies() == 0 && self.orders.unresolved() == 0, out);
-    }
-
-    /// True if the venue's count of our collateral differs from ours by no more than rounding can.
-    pub(super) fn explains(&self, cash: Usdc) -> bool {
-        let allowed = (self.ledger.fills().count + 1) * ROUNDING_MICRO_PER_FILL;
-        (cash - self.ledger.cash()).0.unsigned_abs() <= allowed
-    }
-
     /// Compares the two books of a market; a lasting difference spoils both.
     pub(super) fn check_mirror(&mut self, m: MarketIx) -> Trust {
         let [yes, no] = [Outcome::Yes, Outcome::No].map(|o| m.instrument(o).ix());
@@ -585,71 +354,6 @@ impl Desk {
         }
     }
 
-    /// The venue is to be asked what a market pays.
-    pub(super) fn want_payout(&mut self, m: MarketIx) {
-        if let Some(due) = self.payout_due.get_mut(m.ix()) {
-            due.get_or_insert(self.now);
-        }
-    }
-
-    /// Asks for payouts: of markets whose resolution could not be read, and, some time after the match, of all that
-    /// said nothing, because the word of it may have been lost.
-    fn ask_payouts(&mut self, out: &mut Actions) {
-        for m in self.universe.indices() {
-            if self.ledger.payout(m).is_some() {
-                self.payout_due[m.ix()] = None;
-                continue;
-            }
-            if self.over_since.is_some_and(|at| self.now.since(at) >= PAYOUT_LATE_NS) {
-                self.want_payout(m);
-            }
-            if self.payout_due[m.ix()].is_some_and(|due| self.now >= due)
-                && out.push(Action::AskMarket { market: m }).is_ok()
-            {
-                self.payout_due[m.ix()] = Some(self.now.plus(PAYOUT_RETRY_NS));
-            }
-        }
-    }
-
-    /// Keeps the meter of untrusted time and asks for snapshots that are needed.
-    fn resync_untrusted(&mut self, out: &mut Actions) {
-        for i in 0..self.instruments.len() as u16 {
-            self.watch_trust(InstrumentIx(i), out);
-        }
-    }
-
-    pub(super) fn watch_trust(&mut self, i: InstrumentIx, out: &mut Actions) {
-        let now = self.now;
-        let it = &mut self.instruments[i.ix()];
-        match it.book.distrust() {
-            None => {
-                if let Some(since) = it.untrusted_since.take() {
-                    it.untrusted_ns += now.since(since);
-                }
-                it.resync_at = None;
-                it.waiting_since = None;
-            }
-            // In the middle of a message, and after the end, there is nothing to complain about.
-            Some(Distrust::SnapshotPartial | Distrust::Resolved) => {}
-            Some(why) => {
-                // The feed subscribes by itself, at first and when its socket is back.
-                let comes_by_itself = matches!(why, Distrust::NoSnapshot | Distrust::Gap(GapReason::Disconnected));
-                if why != Distrust::NoSnapshot {
-                    it.untrusted_since.get_or_insert(now);
-                }
-                let waited = now.since(*it.waiting_since.get_or_insert(now));
-                if comes_by_itself && waited < SNAPSHOT_WAIT_NS {
-                    return;
-                }
-                let due = it.resync_at.is_none_or(|at| now.since(at) >= RESYNC_RETRY_NS);
-                if due && out.push(Action::Resync { instrument: i }).is_ok() {
-                    it.resync_at = Some(now);
-                    self.resyncs += 1;
-                }
-            }
-        }
-    }
-
     pub(super) fn trading_state(&self, m: MarketIx) -> TradingState {
         let net = self.ledger.net(m);
         TradingState::of(&TradingFacts {
@@ -689,128 +393,6 @@ impl Desk {
         self.facts[m.ix()].map_or(self.universe.market(m).game_start, |f| f.game_start)
     }
 
-    pub(super) fn merge(&mut self, market: MarketIx, qty: Qty, out: &mut Actions) {
-        if !self.risk.stopping()
-            && self.ledger.may_merge(market, self.now)
-            && out.push(Action::Merge { market, qty }).is_ok()
-        {
-            self.ledger.merge_asked(market, qty);
-        }
-    }
-
-    pub(super) fn cancel(&mut self, order: OrderHash, cause: Stamp, out: &mut Actions) {
-        let Some(o) = self.orders.get(&order) else { return };
-        let instrument = o.intent.instrument;
-        if o.cancellable(self.now) && out.push(Action::Cancel { order, instrument, cause }).is_ok() {
-            self.orders.apply(&order, Input::CancelAsked, self.now);
-        }
-    }
-
-    /// Places all of these, each by the trust of its own market, or none: what was approved before one was refused
-    /// never leaves. Gives their ids, or why not.
-    pub(super) fn place_together<P: Probe>(
-        &mut self,
-        intents: &Together,
-        cause: Stamp,
-        probe: &mut P,
-        out: &mut Actions,
-    ) -> Result<heapless::Vec<OrderHash, TOGETHER_MAX>, Refusal> {
-        let before = out.len();
-        let mut placed = heapless::Vec::new();
-        for intent in intents.iter() {
-            let trust = self.trust_of(intent.instrument.market());
-            match self.place(intent, trust, cause, probe, out) {
-                Ok(order) => drop(placed.push(order)),
-                Err(why) => {
-                    out.truncate(before);
-                    placed.iter().for_each(|order| self.never_left(order));
-                    return Err(why);
-                }
-            }
-        }
-        Ok(placed)
-    }
-
-    /// An order that was approved is not sent after all.
-    fn never_left(&mut self, order: &OrderHash) {
-        self.orders.apply(order, Input::NeverSent, self.now);
-        let Some(o) = self.orders.get(order) else { return };
-        self.counts.sent -= 1;
-        self.counts.immediate -= u64::from(o.intent.tif.is_immediate());
-        self.risk.trial_lost(o.intent.instrument.market());
-    }
-
-    /// Has risk look at an intent, and if it passes has the order sent. Gives its id, or why not.
-    pub(super) fn place<P: Probe>(
-        &mut self,
-        intent: &Intent,
-        trust: Trust,
-        cause: Stamp,
-        probe: &mut P,
-        out: &mut Actions,
-    ) -> Result<OrderHash, Refusal> {
-        self.counts.intents += 1;
-        let m = intent.instrument.market();
-        // One whose fate is unknown has a refusal of its own.
-        let same = |o: &orders::Order| {
-            let i = &o.intent;
-            o.state != OrderState::Unknown
-                && (i.instrument, i.side, i.price, i.purpose)
-                    == (intent.instrument, intent.side, intent.price, intent.purpose)
-        };
-        if self.orders.working(m).any(same) {
-            self.counts.deduplicated += 1;
-            self.risk.count(Refusal::Duplicate);
-            return Err(Refusal::Duplicate);
-        }
-        let mark = self.instruments[m.instrument(Outcome::Yes).ix()].book.mid_half_units();
-        let facts = Facts {
-            specs: &self.universe.markets,
-            tick: self.instruments[intent.instrument.ix()].book.tick(),
-            // A book without two sides has no price that a limit could be held against.
-            trusted: trust == Trust::Good && mark.is_some(),
-            state: self.trading_state(m),
-            mark_units: risk::mark_units(intent.instrument.outcome(), mark.unwrap_or(10_000)),
-            orders: &self.orders,
-            ledger: &self.ledger,
-            exposure: &self.exposure,
-            lost_today: self.lost_today,
-            over: self.over,
-            book: &self.instruments[intent.instrument.ix()].book,
-            game_start: self.game_start(m),
-            now: self.now,
-        };
-        let verdict = self.risk.check(intent, &facts);
-        probe.mark(Step::Risk);
-        let passed = verdict?;
-        if out.is_full() {
-            return Err(Refusal::RateLimit);
-        }
-        let salt = u64::from(self.run_tag) << 32 | u64::from(self.next_salt);
-        self.next_salt = self.next_salt.wrapping_add(1);
-        let timestamp_ms = self.now.millis();
-        let digest = self.hashers[m.ix()].digest(&OrderFields {
-            salt,
-            token: self.universe.token(intent.instrument),
-            amounts: passed.amounts(),
-            side: intent.side,
-            timestamp_ms,
-            metadata: [0; 32],
-            builder: [0; 32],
-        });
-        probe.mark(Step::Hash);
-        let approved = passed.seal(salt, timestamp_ms, digest, cause);
-        // Known before it is sent: the user stream may be faster than the answer.
-        if !self.orders.register(&approved, self.now) {
-            return Err(Refusal::TooManyWorking);
-        }
-        self.measure();
-        self.counts.sent += 1;
-        self.counts.immediate += u64::from(intent.tif.is_immediate());
-        let _ = out.push(Action::Place(approved));
-        Ok(approved.hash())
-    }
-
     /// All of it, into the state hash.
     pub(super) fn digest(&self, h: &mut StateHasher) {
         for i in &self.instruments {
@@ -829,11 +411,6 @@ impl Desk {
         h.debug(&(self.user_down_since, self.gateway_down_since, self.cuts, self.cuts_at, self.slow_at, self.stuck));
         h.debug(&self.late);
         h.debug(&(&self.payout_due, self.stopping_since, self.ending_since, self.cancel_all_at, self.ending));
-    }
-
-    /// True once `Action::Finished` was asked for.
-    pub(super) fn finished(&self) -> bool {
-        self.ending == Ending::Done
     }
 }
 

@@ -54,27 +54,22 @@ impl Closed {
         Self::BreakerOpen,
     ];
 
-    /// Snake-case name, the same as that of the refusal.
+    /// Snake-case name.
     pub const fn as_str(self) -> &'static str {
-        self.refusal().as_str()
-    }
-
-    /// The refusal that an intent gets because of it.
-    pub const fn refusal(self) -> Refusal {
         match self {
-            Self::KillSwitch => Refusal::KillSwitch,
-            Self::Stopping => Refusal::Stopping,
-            Self::NotReconciled => Refusal::NotReconciled,
-            Self::UserStreamDown => Refusal::UserStreamDown,
-            Self::GatewayDown => Refusal::GatewayDown,
-            Self::HeartbeatUnhealthy => Refusal::HeartbeatUnhealthy,
-            Self::ClockOff => Refusal::ClockOff,
-            Self::JournalDown => Refusal::JournalDown,
-            Self::VenueRestarting => Refusal::VenueRestarting,
-            Self::VenueDisabled => Refusal::VenueDisabled,
-            Self::VenueCancelOnly => Refusal::VenueCancelOnly,
-            Self::VenuePostOnly => Refusal::VenuePostOnly,
-            Self::BreakerOpen => Refusal::BreakerOpen,
+            Self::KillSwitch => "kill_switch",
+            Self::Stopping => "stopping",
+            Self::NotReconciled => "not_reconciled",
+            Self::UserStreamDown => "user_stream_down",
+            Self::GatewayDown => "gateway_down",
+            Self::HeartbeatUnhealthy => "heartbeat_unhealthy",
+            Self::ClockOff => "clock_off",
+            Self::JournalDown => "journal_down",
+            Self::VenueRestarting => "venue_restarting",
+            Self::VenueDisabled => "venue_disabled",
+            Self::VenueCancelOnly => "venue_cancel_only",
+            Self::VenuePostOnly => "venue_post_only",
+            Self::BreakerOpen => "breaker_open",
         }
     }
 }
@@ -104,16 +99,16 @@ impl MarketClosed {
     pub const ALL: [Self; 7] =
         [Self::Halted, Self::Mismatch, Self::Over, Self::NotAccepting, Self::BookClearing, Self::Late, Self::NotReady];
 
-    /// The refusal that an intent gets because of it.
-    pub const fn refusal(self) -> Refusal {
+    /// Snake-case name.
+    pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Halted => Refusal::MarketHalted,
-            Self::Mismatch => Refusal::MarketMismatch,
-            Self::Over => Refusal::MarketOver,
-            Self::NotAccepting => Refusal::MarketNotAccepting,
-            Self::BookClearing => Refusal::BookClearing,
-            Self::Late => Refusal::MarketLate,
-            Self::NotReady => Refusal::MarketNotReady,
+            Self::Halted => "market_halted",
+            Self::Mismatch => "market_mismatch",
+            Self::Over => "market_over",
+            Self::NotAccepting => "market_not_accepting",
+            Self::BookClearing => "book_clearing",
+            Self::Late => "market_late",
+            Self::NotReady => "market_not_ready",
         }
     }
 }
@@ -139,7 +134,7 @@ impl MarketGate {
     /// Why an order is not admitted.
     #[inline]
     pub fn refuses(self) -> Option<Refusal> {
-        MarketClosed::ALL.get(self.0.trailing_zeros() as usize).map(|c| c.refusal())
+        MarketClosed::ALL.get(self.0.trailing_zeros() as usize).copied().map(Refusal::Market)
     }
 
     /// True if what rests in the market is to be pulled as well. A market that only is not ready keeps what it took.
@@ -150,7 +145,7 @@ impl MarketGate {
 
     /// Every condition with whether it holds, for people.
     pub fn each(self) -> impl Iterator<Item = (&'static str, bool)> {
-        MarketClosed::ALL.into_iter().map(move |c| (c.refusal().as_str(), self.has(c)))
+        MarketClosed::ALL.into_iter().map(move |c| (c.as_str(), self.has(c)))
     }
 
     /// As a number, for the state hash.
@@ -182,7 +177,7 @@ impl Gate {
     pub fn refuses(self, post_only: bool) -> Option<Refusal> {
         let harmless = if post_only { 1 << Closed::VenuePostOnly as u32 } else { 0 };
         let first = (self.0 & !harmless).trailing_zeros() as usize;
-        Closed::ALL.get(first).map(|c| c.refusal())
+        Closed::ALL.get(first).copied().map(Refusal::Closed)
     }
 
     /// Every condition with whether it holds, for people.
@@ -207,7 +202,7 @@ mod tests {
             assert_eq!(condition as usize, n, "the table is in the order of the bits");
             let mut gate = Gate::default();
             gate.set(condition, true);
-            assert_eq!(gate.refuses(false), Some(condition.refusal()));
+            assert_eq!(gate.refuses(false), Some(Refusal::Closed(condition)));
             let lets_post_only_in = condition == Closed::VenuePostOnly;
             assert_eq!(gate.refuses(true).is_none(), lets_post_only_in, "{condition:?}");
             assert_eq!(gate.each().filter(|(_, holds)| *holds).count(), 1);
@@ -223,7 +218,7 @@ mod tests {
             assert_eq!(condition as usize, n, "the table is in the order of the bits");
             let mut gate = MarketGate::default();
             gate.set(condition, true);
-            assert_eq!(gate.refuses(), Some(condition.refusal()));
+            assert_eq!(gate.refuses(), Some(Refusal::Market(condition)));
             assert_eq!(gate.pulls(), condition != MarketClosed::NotReady, "{condition:?}");
             gate.set(condition, false);
             assert_eq!(gate, MarketGate::default());
@@ -235,6 +230,6 @@ mod tests {
         let mut gate = Gate::default();
         gate.set(Closed::BreakerOpen, true);
         gate.set(Closed::KillSwitch, true);
-        assert_eq!(gate.refuses(true), Some(Refusal::KillSwitch));
+        assert_eq!(gate.refuses(true), Some(Refusal::Closed(Closed::KillSwitch)));
     }
 }

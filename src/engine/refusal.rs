@@ -1,55 +1,18 @@
 //! Step 5 of 9: why an intent was refused, by names that people count.
 
-use serde::Serialize;
+use super::gate::{Closed, MarketClosed};
 
 /// Why an intent was refused. Counted by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Refusal {
-    /// The kill switch is on.
-    KillSwitch,
-    /// A stop was asked for.
-    Stopping,
-    /// The user stream is down: fills would not be heard.
-    UserStreamDown,
-    /// The user stream was down and an order's fate is not known yet.
-    NotReconciled,
-    /// No connection for orders is up.
-    GatewayDown,
-    /// The dead man's switch at the venue is not fed.
-    HeartbeatUnhealthy,
-    /// Our clock and the venue's differ by too much.
-    ClockOff,
-    /// The journal does not keep up.
-    JournalDown,
-    /// The venue's engine restarts.
-    VenueRestarting,
-    /// The venue takes nothing.
-    VenueDisabled,
-    /// The venue takes cancels only.
-    VenueCancelOnly,
-    /// The venue takes post-only orders only, and this is none.
-    VenuePostOnly,
-    /// A breaker that orders need is open.
-    BreakerOpen,
+    /// The gate is closed.
+    Closed(Closed),
+    /// The market's gate is closed.
+    Market(MarketClosed),
     /// The book cannot be trusted.
     BookUntrusted,
-    /// The market is halted by hand.
-    MarketHalted,
     /// A breaker of the market is open.
     MarketBreaker,
-    /// The venue's account of us differs from ours in this market.
-    MarketMismatch,
-    /// The venue says that the market is over.
-    MarketOver,
-    /// The venue says that the market takes no orders.
-    MarketNotAccepting,
-    /// The venue said that the market is not ready.
-    MarketNotReady,
-    /// The game starts about now, and the venue clears the book then.
-    BookClearing,
-    /// What is known of the market is too old to act on.
-    MarketLate,
     /// An order for the same is on its way and nobody knows what became of it.
     Unresolved,
     /// Its expiry is nearer than the venue takes.
@@ -103,30 +66,10 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Every reason.
-    pub const ALL: [Self; 47] = [
-        Self::KillSwitch,
-        Self::Stopping,
-        Self::UserStreamDown,
-        Self::NotReconciled,
-        Self::GatewayDown,
-        Self::HeartbeatUnhealthy,
-        Self::ClockOff,
-        Self::JournalDown,
-        Self::VenueRestarting,
-        Self::VenueDisabled,
-        Self::VenueCancelOnly,
-        Self::VenuePostOnly,
-        Self::BreakerOpen,
+    /// Those that are about the intent itself.
+    const OWN: [Self; 27] = [
         Self::BookUntrusted,
-        Self::MarketHalted,
         Self::MarketBreaker,
-        Self::MarketMismatch,
-        Self::MarketOver,
-        Self::MarketNotAccepting,
-        Self::MarketNotReady,
-        Self::BookClearing,
-        Self::MarketLate,
         Self::Unresolved,
         Self::Expiration,
         Self::State,
@@ -153,32 +96,35 @@ impl Refusal {
         Self::Cash,
         Self::Duplicate,
     ];
+    /// How many there are.
+    pub const COUNT: usize = Closed::ALL.len() + MarketClosed::ALL.len() + Self::OWN.len();
+
+    /// Every reason, each at its [`index`](Self::index).
+    pub fn all() -> impl Iterator<Item = Self> {
+        let gates = Closed::ALL.into_iter().map(Self::Closed);
+        gates.chain(MarketClosed::ALL.into_iter().map(Self::Market)).chain(Self::OWN)
+    }
+
+    /// Its place among all, below [`COUNT`](Self::COUNT). For counting; an intent that passes never needs it.
+    pub fn index(self) -> usize {
+        let gates = Closed::ALL.len();
+        match self {
+            Self::Closed(condition) => condition as usize,
+            Self::Market(condition) => gates + condition as usize,
+            own => {
+                let at = Self::OWN.iter().position(|r| *r == own);
+                gates + MarketClosed::ALL.len() + at.unwrap_or_default()
+            }
+        }
+    }
 
     /// Snake-case name.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::KillSwitch => "kill_switch",
-            Self::Stopping => "stopping",
-            Self::UserStreamDown => "user_stream_down",
-            Self::NotReconciled => "not_reconciled",
-            Self::GatewayDown => "gateway_down",
-            Self::HeartbeatUnhealthy => "heartbeat_unhealthy",
-            Self::ClockOff => "clock_off",
-            Self::JournalDown => "journal_down",
-            Self::VenueRestarting => "venue_restarting",
-            Self::VenueDisabled => "venue_disabled",
-            Self::VenueCancelOnly => "venue_cancel_only",
-            Self::VenuePostOnly => "venue_post_only",
-            Self::BreakerOpen => "breaker_open",
+            Self::Closed(condition) => condition.as_str(),
+            Self::Market(condition) => condition.as_str(),
             Self::BookUntrusted => "book_untrusted",
-            Self::MarketHalted => "market_halted",
             Self::MarketBreaker => "market_breaker",
-            Self::MarketMismatch => "market_mismatch",
-            Self::MarketOver => "market_over",
-            Self::MarketNotAccepting => "market_not_accepting",
-            Self::MarketNotReady => "market_not_ready",
-            Self::BookClearing => "book_clearing",
-            Self::MarketLate => "market_late",
             Self::Unresolved => "unresolved",
             Self::Expiration => "expiration",
             Self::State => "state",
@@ -205,5 +151,20 @@ impl Refusal {
             Self::Cash => "cash",
             Self::Duplicate => "duplicate",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_reason_has_a_place_and_a_name_of_its_own() {
+        let all: Vec<_> = Refusal::all().collect();
+        assert_eq!(all.len(), Refusal::COUNT);
+        assert!(all.iter().enumerate().all(|(n, reason)| reason.index() == n));
+        assert_eq!(all.iter().map(|reason| reason.as_str()).collect::<BTreeSet<_>>().len(), Refusal::COUNT);
     }
 }

@@ -73,28 +73,10 @@ impl Restricted {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{
-        Qty, TickSize, TokenId,
-        fees::FeeSchedule,
-        market::{Exchange, MarketKind},
-    };
+    use crate::types::sample;
 
     fn market(n: u8, slug: &str) -> MarketSpec {
-        MarketSpec {
-            condition: ConditionId([n; 32]),
-            slug: slug.into(),
-            tokens: [TokenId([n; 32]), TokenId([n + 100; 32])],
-            outcomes: ["A".into(), "B".into()],
-            exchange: Exchange::V2,
-            tick: TickSize::Cent,
-            min_size: Qty::shares(5),
-            fee: FeeSchedule::FREE,
-            hold_ms: 0,
-            clear_on_start: false,
-            game_start: None,
-            kind: MarketKind::Other,
-            of_match: None,
-        }
+        MarketSpec { condition: ConditionId([n; 32]), slug: slug.into(), ..sample::market() }
     }
 
     fn markets() -> [MarketSpec; 3] {

@@ -206,7 +206,7 @@ pub struct Risk {
     /// Token bucket in millionths of an order.
     bucket: u64,
     bucket_at: Nanos,
-    refusals: [u64; Refusal::ALL.len()],
+    refusals: [u64; Refusal::COUNT],
 }
 
 impl Risk {
@@ -230,7 +230,7 @@ impl Risk {
             limits,
             bucket,
             bucket_at: Nanos::default(),
-            refusals: [0; Refusal::ALL.len()],
+            refusals: [0; Refusal::COUNT],
         }
     }
 
@@ -386,7 +386,7 @@ impl Risk {
                     breaker.admits(facts.now);
                 }
             }
-            Err(why) => self.refusals[*why as usize] += 1,
+            Err(why) => self.refusals[why.index()] += 1,
         }
         verdict
     }
@@ -510,7 +510,7 @@ impl Risk {
 
     /// Refusals by name, most first.
     pub fn refusals(&self) -> Vec<(&'static str, u64)> {
-        let mut all: Vec<_> = Refusal::ALL.iter().map(|r| (r.as_str(), self.refusals[*r as usize])).collect();
+        let mut all: Vec<_> = Refusal::all().map(|r| (r.as_str(), self.refusals[r.index()])).collect();
         all.retain(|(_, n)| *n > 0);
         all.sort_by_key(|(_, n)| core::cmp::Reverse(*n));
         all
@@ -518,7 +518,7 @@ impl Risk {
 
     /// Counts a refusal made elsewhere.
     pub fn count(&mut self, why: Refusal) {
-        self.refusals[why as usize] += 1;
+        self.refusals[why.index()] += 1;
     }
 
     /// Every switch, breaker and counter that decides, into the state hash.

@@ -4,15 +4,14 @@ use super::{Core, Params, core};
 use crate::{
     engine::{Action, Actions, Approved},
     types::{
-        Account, Address, ConditionId, Event, InstrumentIx, MarketIx, MarketSpec, Nanos, OrderHash, Price, Qty,
-        Sequenced, Side, Stamp, TickSize, TokenId, TradeKey, Universe, Usdc,
+        Event, InstrumentIx, MarketIx, MarketSpec, Nanos, OrderHash, Price, Qty, Sequenced, Side, Stamp, TickSize,
+        TradeKey, Universe, Usdc,
         event::{
             AckStatus, BookSide, ControlEvent, GapReason, MarketEvent, MarketFacts, MatchEvent, MatchPhase,
             OrderChange, Payout, ReadEvent, ReplyEvent, TradeStatus, UserEvent,
         },
-        fees::FeeSchedule,
-        market::{Exchange, MarketKind, SignatureType},
         order::Purpose,
+        sample,
     },
 };
 
@@ -21,27 +20,7 @@ const NO: InstrumentIx = InstrumentIx(1);
 const M: MarketIx = MarketIx(0);
 
 fn universe() -> Universe {
-    let address = Address([0x11; 20]);
-    Universe {
-        chain_id: 137,
-        account: Account { owner: address, funder: address, signature_type: SignatureType::Eoa },
-        markets: vec![MarketSpec {
-            condition: ConditionId([7; 32]),
-            slug: "lol-aaa-bbb-2026-11-23".into(),
-            tokens: [TokenId([1; 32]), TokenId([2; 32])],
-            outcomes: ["Aardvarks".into(), "Badgers".into()],
-            exchange: Exchange::V2,
-            tick: TickSize::Cent,
-            min_size: Qty::shares(5),
-            fee: FeeSchedule { rate_ppm: 50_000 },
-            hold_ms: 1_000,
-            clear_on_start: true,
-            game_start: None,
-            kind: MarketKind::Series,
-            of_match: None,
-        }],
-        matches: Vec::new(),
-    }
+    sample::universe(vec![MarketSpec { hold_ms: 1_000, clear_on_start: true, ..sample::market() }])
 }
 
 /// A core with its clock and its event counter.

@@ -168,37 +168,18 @@ fn same(a: &str, b: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{
-        Account, Address, ConditionId, MarketSpec, Qty, TickSize, TokenId,
-        fees::FeeSchedule,
-        market::{Exchange, SignatureType},
-    };
+    use crate::types::{MarketSpec, sample};
 
     const SLUG: &str = "lol-aaa-bbb-2026-11-23";
 
     fn universe(markets: &[(&str, [&str; 2])]) -> Universe {
-        let owner = Address([1; 20]);
-        let spec = |(n, (slug, outcomes)): (usize, &(&str, [&str; 2]))| MarketSpec {
-            condition: ConditionId([n as u8; 32]),
+        let spec = |(slug, outcomes): &(&str, [&str; 2])| MarketSpec {
             slug: format!("{SLUG}{slug}"),
-            tokens: [TokenId([2 * n as u8; 32]), TokenId([2 * n as u8 + 1; 32])],
             outcomes: outcomes.map(str::to_owned),
-            exchange: Exchange::V2,
-            tick: TickSize::Cent,
-            min_size: Qty::shares(5),
-            fee: FeeSchedule { rate_ppm: 50_000 },
-            hold_ms: 1_000,
-            clear_on_start: false,
-            game_start: None,
             kind: MarketKind::Other,
-            of_match: None,
+            ..sample::market()
         };
-        Universe {
-            chain_id: 137,
-            account: Account { owner, funder: owner, signature_type: SignatureType::Eoa },
-            markets: markets.iter().enumerate().map(spec).collect(),
-            matches: Vec::new(),
-        }
+        sample::universe(markets.iter().map(spec).collect())
     }
 
     fn best_of(n: u8) -> Tie {
