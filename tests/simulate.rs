@@ -46,7 +46,7 @@ fn the_venue_counts_what_we_count_to_the_micro_dollar() {
     let runs = [(Family::NULL, None), (Family::REALISTIC, None), (Family::TOXIC, None), (Family::REALISTIC, Some(200))];
     for (family, like_run) in runs {
         let played = Settings { like_run, ..settings() }.play(&family, 3);
-        for (who, c) in [("pair", &played.pair), ("touch", &played.touch)] {
+        for (who, c) in [("ours", &played.ours), ("touch", &played.touch)] {
             let name = format!("{} {who} {like_run:?}", family.name);
             assert_eq!(c.faults, Vec::<String>::new(), "{name}");
             assert_eq!(c.cash[0], c.cash[1], "{name}");
@@ -69,7 +69,7 @@ fn a_later_feed_is_the_market_and_the_match_and_never_our_own_orders() {
     let (link, by) = (Link::draw(5), 2_000_000_000);
     let later = Link { market_ns: link.market_ns + by, match_ns: link.match_ns + by, ..link };
     assert_eq!(link.later(by), later);
-    let money = |feed_delay_ns| Settings { feed_delay_ns, ..settings() }.play(&Family::REALISTIC, 5).pair.money;
+    let money = |feed_delay_ns| Settings { feed_delay_ns, ..settings() }.play(&Family::REALISTIC, 5).ours.money;
     assert_ne!(money(0), money(by), "it matters");
 }
 

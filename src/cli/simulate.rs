@@ -143,7 +143,7 @@ fn delays(args: &Args, mut settings: Settings, families: &[Family]) -> bool {
     let mut rows = Vec::new();
     if !args.json {
         println!("equity against added feed delay · {} matches each · pUSD a match", settings.matches);
-        println!("  {:<12}{:>8}{:>30}{:>30}{:>10}", "family", "delay", "pair", "pair at the fair price", "fills");
+        println!("  {:<12}{:>8}{:>30}{:>30}{:>10}", "family", "delay", "ours", "ours at the fair price", "fills");
     }
     for family in families {
         for ms in DELAYS_MS {

@@ -15,6 +15,8 @@ pub struct Player {
     /// The same with each fill against the exact fair price at its moment instead of the payout: the mean is the
     /// same, the luck of the result is out.
     pub at_fair: Mean,
+    /// The same by the strategy that bought, rounding left out.
+    pub strategies: Vec<(&'static str, f64)>,
     /// Earned against the middle before each fill.
     pub spread: f64,
     /// Lost or gained by the middle's move within 1, 5, 30 and 300 s of each fill.
@@ -53,8 +55,8 @@ pub struct Chapter {
     pub family: &'static str,
     /// Matches.
     pub matches: usize,
-    /// The strategy.
-    pub pair: Player,
+    /// The strategies of a run.
+    pub ours: Player,
     /// The baseline.
     pub touch: Player,
     /// The strategy's equity minus the baseline's, match by match.
@@ -82,7 +84,13 @@ impl Player {
             }
         }
         stopped.sort_unstable();
+        let names: Vec<_> = matches.first().map_or_else(Vec::new, |c| c.report.strategies.iter().collect());
+        let of = |name: &'static str| {
+            let its = |c: &Course| c.report.strategies.iter().find(|s| s.name == name).map_or(0.0, |s| dollars(s.pnl));
+            (name, mean(&its))
+        };
         Self {
+            strategies: names.into_iter().map(|s| of(s.name)).filter(|(_, pnl)| *pnl != 0.0).collect(),
             equity: Mean::of(&all(&|c| dollars(c.money.equity))),
             at_fair: Mean::of(&all(&|c| c.at_fair)),
             spread: mean(&|c| dollars(c.money.spread)),
@@ -110,19 +118,19 @@ impl Player {
 impl Chapter {
     /// Sums up a family's matches, in the order of their seeds.
     pub fn of(family: &Family, played: &[Played]) -> Self {
-        let pair = Player::of(&played.iter().map(|p| &p.pair).collect::<Vec<_>>());
+        let ours = Player::of(&played.iter().map(|p| &p.ours).collect::<Vec<_>>());
         let touch = Player::of(&played.iter().map(|p| &p.touch).collect::<Vec<_>>());
-        let ahead: Vec<f64> = played.iter().map(|p| dollars(p.pair.money.equity - p.touch.money.equity)).collect();
+        let ahead: Vec<f64> = played.iter().map(|p| dollars(p.ours.money.equity - p.touch.money.equity)).collect();
         let faults = played
             .iter()
-            .flat_map(|p| [("pair", p.seed, &p.pair), ("touch", p.seed, &p.touch)])
+            .flat_map(|p| [("ours", p.seed, &p.ours), ("touch", p.seed, &p.touch)])
             .flat_map(|(who, seed, c)| c.faults.iter().map(move |f| format!("seed {seed}, {who}: {f}")))
             .collect();
         Self {
             family: family.short(),
             matches: played.len(),
-            verdict: verdict(&pair.equity),
-            pair,
+            verdict: verdict(&ours.equity),
+            ours,
             touch,
             ahead: Mean::of(&ahead),
             faults,
@@ -131,40 +139,43 @@ impl Chapter {
 
     /// As one line of the table of delays.
     pub fn row(&self, delay_ms: u64) -> String {
-        let Self { family, pair, .. } = self;
-        let [equity, at_fair] = [interval(&pair.equity), interval(&pair.at_fair)];
-        format!("  {family:<12}{delay_ms:>5} ms{equity:>30}{at_fair:>30}{:>10.1}", pair.fills)
+        let Self { family, ours, .. } = self;
+        let [equity, at_fair] = [interval(&ours.equity), interval(&ours.at_fair)];
+        format!("  {family:<12}{delay_ms:>5} ms{equity:>30}{at_fair:>30}{:>10.1}", ours.fills)
     }
 
     /// As a table.
     pub fn text(&self) -> String {
         let mut out = String::new();
-        let Self { pair, touch, .. } = self;
+        let Self { ours, touch, .. } = self;
         // Writing into a string cannot fail.
         let mut line = |text: std::fmt::Arguments<'_>| {
             let _ = writeln!(out, "{text}");
         };
         line(format_args!("{} · {} matches · pUSD a match", self.family, self.matches));
-        line(format_args!("  {:<24}{:>30}{:>30}", "", "pair", "touch"));
+        line(format_args!("  {:<24}{:>30}{:>30}", "", "ours", "touch"));
         let mut both = |name: &str, a: String, b: String| line(format_args!("  {name:<24}{a:>30}{b:>30}"));
-        both("equity, 95 % interval", interval(&pair.equity), interval(&touch.equity));
-        both("at the fair price", interval(&pair.at_fair), interval(&touch.at_fair));
-        both("spread", money(pair.spread), money(touch.spread));
-        for (h, s) in HORIZONS_S.iter().enumerate() {
-            both(&format!("moved within {s} s"), money(pair.markouts[h]), money(touch.markouts[h]));
+        both("equity, 95 % interval", interval(&ours.equity), interval(&touch.equity));
+        both("at the fair price", interval(&ours.at_fair), interval(&touch.at_fair));
+        for (name, pnl) in ours.strategies.iter().filter(|_| ours.strategies.len() > 1) {
+            both(&format!("  of which {name}"), money(*pnl), String::new());
         }
-        both("inventory after that", money(pair.inventory), money(touch.inventory));
-        both("fees", money(-pair.fees), money(-touch.fees));
-        both("rebates", money(pair.rebates), money(touch.rebates));
-        both("rounding", money(pair.rounding), money(touch.rounding));
-        both("traded", format!("{:.0}", pair.traded), format!("{:.0}", touch.traded));
-        both("fills", format!("{:.1}", pair.fills), format!("{:.1}", touch.fills));
-        both("orders", format!("{:.1}", pair.orders), format!("{:.1}", touch.orders));
-        both("quoting", format!("{:.1} %", 100.0 * pair.quoting), format!("{:.1} %", 100.0 * touch.quoting));
-        both("stopped itself", stops(pair, self.matches), stops(touch, self.matches));
-        both("left markets alone", left(pair, self.matches), left(touch, self.matches));
-        both("held back by its limit", held_back(pair, self.matches), held_back(touch, self.matches));
-        line(format_args!("  pair minus touch        {:>30}", interval(&self.ahead)));
+        both("spread", money(ours.spread), money(touch.spread));
+        for (h, s) in HORIZONS_S.iter().enumerate() {
+            both(&format!("moved within {s} s"), money(ours.markouts[h]), money(touch.markouts[h]));
+        }
+        both("inventory after that", money(ours.inventory), money(touch.inventory));
+        both("fees", money(-ours.fees), money(-touch.fees));
+        both("rebates", money(ours.rebates), money(touch.rebates));
+        both("rounding", money(ours.rounding), money(touch.rounding));
+        both("traded", format!("{:.0}", ours.traded), format!("{:.0}", touch.traded));
+        both("fills", format!("{:.1}", ours.fills), format!("{:.1}", touch.fills));
+        both("orders", format!("{:.1}", ours.orders), format!("{:.1}", touch.orders));
+        both("quoting", format!("{:.1} %", 100.0 * ours.quoting), format!("{:.1} %", 100.0 * touch.quoting));
+        both("stopped itself", stops(ours, self.matches), stops(touch, self.matches));
+        both("left markets alone", left(ours, self.matches), left(touch, self.matches));
+        both("held back by its limit", held_back(ours, self.matches), held_back(touch, self.matches));
+        line(format_args!("  ours minus touch        {:>30}", interval(&self.ahead)));
         line(format_args!("  verdict: {}", self.verdict));
         for fault in self.faults.iter().take(5) {
             line(format_args!("  does not add up: {fault}"));

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     scenario::family::Family,
-    strategies::{Pair, Params, touch::Touch},
+    strategies::{Params, both, touch::Touch},
     types::Qty,
 };
 
@@ -33,8 +33,8 @@ pub struct Settings {
 pub struct Played {
     /// Its seed.
     pub seed: u64,
-    /// The strategy.
-    pub pair: Course,
+    /// The strategies of a run.
+    pub ours: Course,
     /// The baseline.
     pub touch: Course,
 }
@@ -51,11 +51,11 @@ impl Settings {
     /// Plays one match by both.
     pub fn play(&self, family: &Family, seed: u64) -> Played {
         let terms = self.terms(family, seed);
-        let pair = self.params.clone().compressed(terms.speed).pair;
-        let (size, merge) = [pair.quote_shares, pair.merge_shares].map(|n| Qty::shares(u64::from(n))).into();
+        let params = self.params.clone().compressed(terms.speed);
+        let (size, merge) = [params.pair.quote_shares, params.pair.merge_shares].map(|n| Qty::shares(n.into())).into();
         Played {
             seed,
-            pair: course::play(&terms, |universe| Pair::new(pair, universe.markets.len())),
+            ours: course::play(&terms, |universe| both(universe, &params)),
             touch: course::play(&terms, |_| Touch { size, merge }),
         }
     }

@@ -52,9 +52,13 @@ impl Params {
     }
 }
 
+/// The strategies before their first event.
+pub fn both(universe: &Universe, params: &Params) -> Both {
+    let pair = Pair::new(params.pair.clone(), universe.markets.len());
+    Both { pair, baskets: Baskets::new(params.baskets.clone(), universe) }
+}
+
 /// A core before its first event. Everything it will ever need is allocated here.
 pub fn core(universe: &Universe, params: &Params) -> Core {
-    let pair = Pair::new(params.pair.clone(), universe.markets.len());
-    let baskets = Baskets::new(params.baskets.clone(), universe);
-    Engine::new(universe, params.risk.clone(), Both { pair, baskets })
+    Engine::new(universe, params.risk.clone(), both(universe, params))
 }
