@@ -7,7 +7,7 @@ mod desk_support;
 
 use baskets_support::{
     A_SERIES, Book, MAPS, TOTAL, Told, UNDER, at, bo3, desk, desk_with, fill, fill_as, kill, names, params, planted,
-    tight,
+    planted_with, tight,
 };
 use desk_support::{Script, placed, take};
 use polyloly_fast::{
@@ -285,6 +285,32 @@ fn each_reason_for_leaving_a_basket_is_named() {
     sim.0.hear(polyloly_fast::types::Event::Match(game));
     assert!(placed(&sim.told_of(&third, &[4_500, 4_500], &[100, 100])).is_empty());
     assert_eq!(sim.row(&third).unwrap().not_taken[Reason::HalfStates as usize], 1);
+}
+
+/// Right after news one book has moved and the other is about to. What still stands after a while was meant.
+#[test]
+fn offers_are_left_until_they_have_stood_and_a_new_price_begins_anew() {
+    let tokens = [A_SERIES, names::B_PLUS];
+    let mut patient = params();
+    patient.baskets.stood_ms = 3_000;
+    let young = |sim: &Told| sim.row(&tokens).map_or(0, |row| row.not_taken[Reason::Young as usize]);
+
+    let (mut sim, prices) = planted_with(&patient, &tokens, 200);
+    assert!(placed(&sim.told(&tokens, &prices)).is_empty());
+    assert_eq!(young(&sim), 1);
+    // 2.9 s later nothing has changed; after 3 s it is taken, by a tick alone.
+    assert!(placed(&sim.tick(2_900)).is_empty());
+    assert_eq!(placed(&sim.tick(100)).len(), 2);
+
+    // More shares at the same price are no news. Another price is, a better one too.
+    let (mut sim, prices) = planted_with(&patient, &tokens, 200);
+    sim.told(&tokens, &prices);
+    sim.tick(2_000);
+    assert!(placed(&sim.book(A_SERIES, prices[0], 150)).is_empty());
+    sim.tick(900);
+    assert!(placed(&sim.book(names::B_PLUS, prices[1] - 100, 100)).is_empty(), "a cent better, and new");
+    assert!(placed(&sim.tick(2_900)).is_empty());
+    assert_eq!(placed(&sim.tick(100)).len(), 2);
 }
 
 #[test]

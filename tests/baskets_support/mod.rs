@@ -99,6 +99,8 @@ pub const QUIET: Book = Book { bid: 2_500, ask: 7_500, shares: 500 };
 pub fn params() -> Params {
     let mut params = Params::default();
     params.pair.enabled = false;
+    // Most tests are not about how long an offer stood.
+    params.baskets.stood_ms = 0;
     params
 }
 

@@ -339,8 +339,12 @@ impl Linked {
         for (token, outcome) in [(2 * place, Outcome::Yes), (2 * place + 1, Outcome::No)] {
             let (fee, hold) = (view.spec.fee, self.hold_ppm[usize::from(place)]);
             let offer = view.best_of_others(view.market.instrument(outcome), BookSide::Ask);
-            let top = offer.map_or(Top::NONE, |l| Top::of(l.price, l.qty, fee, hold));
-            let before = core::mem::replace(&mut self.tops[usize::from(token)], top);
+            let top = &mut self.tops[usize::from(token)];
+            let before = *top;
+            *top = offer.map_or(Top::NONE, |l| Top::of(l.price, l.qty, fee, hold, view.now));
+            if top.price_ppm == before.price_ppm {
+                top.since = before.since;
+            }
             if again || top.price_ppm != before.price_ppm {
                 self.screen(view, params, token, &mut found);
             }
@@ -375,6 +379,11 @@ impl Linked {
                 continue;
             }
             found.pending = true;
+            let newest = legs.iter().map(|t| t.since).max().unwrap_or(view.now);
+            if view.now.since(newest) < u64::from(params.stood_ms) * 1_000_000 {
+                self.seen.not_taken(b.candidate, Reason::Young, edge.into(), worth(edge.into()), view.now);
+                continue;
+            }
             let Some(basket) = self.finder.baskets().get(usize::from(n)) else { continue };
             match weigh(view, &self.finder, &self.flight, params, basket) {
                 Ok(this) => match &found.best {

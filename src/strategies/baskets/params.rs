@@ -16,6 +16,9 @@ pub struct BasketsParams {
     pub min_edge_ppm: u32,
     /// A basket that costs at most so much more than it pays is written down as one that appeared.
     pub near_ppm: u32,
+    /// A basket is taken when all its offers have stood for so long, in milliseconds. Right after news one book has
+    /// moved and the other is about to: whoever sends then is held until it has.
+    pub stood_ms: u32,
     /// What a price is expected to move against us in a second of the venue's hold, for each leg.
     pub hold_ppm_per_s: u32,
     /// How likely it is that a match does not complete, in millionths.
@@ -38,6 +41,7 @@ impl Default for BasketsParams {
             max_shares: 100,
             min_edge_ppm: 2_000,
             near_ppm: 5_000,
+            stood_ms: 3_000,
             hold_ppm_per_s: 1_000,
             half_ppm: 2_000,
             max_loss_ppm: 20_000,
@@ -56,6 +60,7 @@ impl BasketsParams {
         for ms in [&mut self.pause_ms, &mut self.give_up_ms] {
             *ms = (*ms / speed.max(1)).max(1);
         }
+        self.stood_ms /= speed.max(1);
         self
     }
 
@@ -72,6 +77,7 @@ impl BasketsParams {
         ] {
             bad.check(key, ppm, ppm <= 1_000_000, "0 to 1000000 (millionths)");
         }
+        bad.check("stood_ms", self.stood_ms, self.stood_ms <= 600_000, "0 to 600000 ms");
         bad.check("tries", self.tries, (1..=10).contains(&self.tries), "1 to 10");
         bad.check("pause_ms", self.pause_ms, self.pause_ms > 0, "at least 1 ms");
         bad.check("give_up_ms", self.give_up_ms, self.give_up_ms >= self.pause_ms, "at least pause_ms");

@@ -7,7 +7,7 @@ use super::{
     seen::Reason,
 };
 use crate::types::{
-    InstrumentIx, MarketSpec, Price, Qty, Usdc,
+    InstrumentIx, MarketSpec, Nanos, Price, Qty, Usdc,
     fees::{FeeSchedule, Rounding},
 };
 
@@ -32,21 +32,24 @@ pub struct Top {
     pub fee_ppm: i32,
     /// Shares offered.
     pub qty: Qty,
+    /// Since when nobody has offered more cheaply or more dearly.
+    pub since: Nanos,
 }
 
 impl Top {
     /// Nobody offers.
-    pub const NONE: Self = Self { price_ppm: NO_OFFER_PPM, all_in_ppm: NO_OFFER_PPM, fee_ppm: 0, qty: Qty::ZERO };
+    pub const NONE: Self =
+        Self { price_ppm: NO_OFFER_PPM, all_in_ppm: NO_OFFER_PPM, fee_ppm: 0, qty: Qty::ZERO, since: Nanos(0) };
     /// The token that is none costs nothing, and there is always enough of it.
-    pub const FREE: Self = Self { price_ppm: 0, all_in_ppm: 0, fee_ppm: 0, qty: Qty(u64::MAX) };
+    pub const FREE: Self = Self { price_ppm: 0, all_in_ppm: 0, fee_ppm: 0, qty: Qty(u64::MAX), since: Nanos(0) };
 
-    /// An offer.
-    pub fn of(price: Price, qty: Qty, fee: FeeSchedule, hold_ppm: i32) -> Self {
+    /// An offer, new at that time.
+    pub fn of(price: Price, qty: Qty, fee: FeeSchedule, hold_ppm: i32, since: Nanos) -> Self {
         let units = u64::from(price.units());
         let curve = units * (u64::from(Price::UNITS) - units);
         let fee_ppm = (u64::from(fee.rate_ppm) * curve).div_ceil(100_000_000).min(PPM_PER_HALF as u64) as i32;
         let price_ppm = i32::from(price.units()) * PPM_PER_UNIT;
-        Self { price_ppm, all_in_ppm: price_ppm + fee_ppm + hold_ppm, fee_ppm, qty }
+        Self { price_ppm, all_in_ppm: price_ppm + fee_ppm + hold_ppm, fee_ppm, qty, since }
     }
 }
 

@@ -23,6 +23,8 @@ pub enum Reason {
     HalfStates,
     /// Less is left than is asked for.
     MinEdge,
+    /// An offer is so new that whoever made it, or made the others, may still be changing his mind.
+    Young,
     /// A leg's book cannot be trusted, or is a message ahead of its mirror.
     Untrusted,
     /// A leg's market, or everything, is closed.
@@ -39,12 +41,13 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Price,
         Self::Fees,
         Self::Hold,
         Self::HalfStates,
         Self::MinEdge,
+        Self::Young,
         Self::Untrusted,
         Self::Closed,
         Self::Size,
@@ -61,6 +64,7 @@ impl Reason {
             Self::Hold => "hold",
             Self::HalfStates => "half_states",
             Self::MinEdge => "min_edge",
+            Self::Young => "young",
             Self::Untrusted => "untrusted",
             Self::Closed => "closed",
             Self::Size => "size",
