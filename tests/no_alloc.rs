@@ -18,7 +18,10 @@ use common::{
     traffic::universe,
     venue::{Venue, params},
 };
-use polyloly_fast::gateway::asked::Asked;
+use polyloly_fast::{
+    gateway::asked::Asked,
+    types::{Qty, Usdc, market::Rewards},
+};
 
 /// Deliveries before counting begins: every kind of message and answer has come by then.
 const WARM_UP: u32 = 20_000;
@@ -97,7 +100,10 @@ fn an_allocation_is_seen_with_its_place_and_other_threads_are_not() {
 
 #[test]
 fn the_warm_hot_path_allocates_nothing() {
-    let universe = universe(4);
+    let mut universe = universe(4);
+    // Markets that pay makers: how long we qualify is measured on the way.
+    let pool = Rewards { daily: Usdc::dollars(29), min_size: Qty::shares(50), max_spread_units: 550 };
+    universe.markets.iter_mut().for_each(|m| m.rewards = Some(pool));
     let mut venue = Venue::new(&universe, 1);
     let mut pipeline = Pipeline::new(&universe, &params(), venue.stamp());
     let (mut orders, mut cancels, mut batches) = (0, 0, 0);

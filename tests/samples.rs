@@ -12,7 +12,7 @@ use polyloly_fast::{
         event::{AckStatus, CancelRefusal, MarketEvent, MatchPhase, OrderChange, Payout, TradeStatus, UserEvent},
         fees::FeeSchedule,
         ids::Outcome,
-        market::{Exchange, MarketKind, SignatureType},
+        market::{Exchange, MarketKind, Rewards, SignatureType},
     },
     wire::{
         listing,
@@ -297,9 +297,12 @@ fn answer_samples() {
 fn market_terms_samples() {
     let clob = listing::clob_market(&sample("rest/clob_market_2026-10-16.json")).unwrap();
     assert_eq!((clob.exchange, clob.tick, clob.hold_ms), (Exchange::V2NegRisk, Some(TickSize::Mill), Some(0)));
+    let pool = Rewards { daily: Usdc::dollars(29), min_size: Qty::shares(50), max_spread_units: 550 };
+    assert_eq!(clob.rewards, Some(pool));
     // The same market by Gamma: the two sources agree.
     let list: Vec<Value> = serde_json::from_slice(&sample("rest/gamma_markets_2026-10-16.json")).unwrap();
     let gamma = listing::gamma_market(list[0].to_string().as_bytes()).unwrap();
+    assert_eq!(gamma.rewards, Some(pool));
     let both = clob.or(gamma).unwrap();
     assert_eq!(both.min_size, Some(Qty::shares(5)));
 
@@ -311,6 +314,8 @@ fn market_terms_samples() {
     let series = listing::gamma_market(&sample("rest/gamma_market_sports_market_money_line.json")).unwrap();
     assert_eq!((series.kind, series.payout), (Some(MarketKind::Series), Some(Payout::Yes)));
     assert_eq!((series.hold_ms, series.clear_on_start), (Some(3_000), Some(true)));
+    // It names a size and a spread, and no rate: nothing is paid.
+    assert_eq!((map.rewards, series.rewards), (None, None));
 }
 
 #[test]

@@ -12,15 +12,18 @@ use std::{
 };
 
 use polyloly_fast::{
+    gateway::bootstrap::Bootstrap,
     scenario::{Command, OrderTag, SimTime, Size, Trader},
+    stage::endpoint::{Endpoint, Trust, tls_config},
     types::{
-        InstrumentIx, MarketIx, Price, Qty, Side, TickSize, TimeInForce, TokenId,
+        Account, Address, ConditionId, InstrumentIx, MarketIx, Price, Qty, Side, TickSize, TimeInForce, TokenId, Usdc,
         event::Payout,
-        market::{Exchange, SignatureType},
+        market::{Exchange, Rewards, SignatureType},
     },
     venue::{
         Begin, Conduct, Venue, VenueHandle, VenueOptions,
         verify::{Call, SignedFields, checksummed, domain, exchange_domain, keccak, typed, uint, word},
+        wallets,
     },
 };
 use serde_json::{Value, json};
@@ -366,6 +369,34 @@ fn bad_bytes_are_answered_and_the_venue_goes_on() {
     }
 }
 
+/// From the venue's own page to the terms that a run begins with.
+#[test]
+fn a_market_that_pays_makers_says_so() {
+    let pool = Rewards { daily: Usdc::parse(b"29.5").unwrap(), min_size: Qty::shares(50), max_spread_units: 550 };
+    let venue = Venue::start(VenueOptions {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        tls: true,
+        speed: 1.0,
+        scenario: Script::paying(pool),
+        seed: 7,
+        chain_id: 137,
+        accounts: wallets::development(Usdc::dollars(10_000)),
+        on_thread: None,
+        begin: Begin::AtOnce,
+    })
+    .unwrap();
+    let rest = Endpoint::resolve(&venue.ready.rest, &tls_config(Trust::Pem(venue.ready.ca.as_bytes())).unwrap());
+    let owner = Address([1; 20]);
+    let account = Account { owner, funder: owner, signature_type: SignatureType::Eoa };
+    let mut boot = Bootstrap::new(rest.unwrap(), 137, account).unwrap();
+    let condition = ConditionId::parse(condition().as_bytes()).unwrap();
+    assert_eq!(boot.universe(&[condition]).unwrap().markets[0].rewards, Some(pool));
+
+    let plain = start(false, vec![], Begin::AtOnce);
+    let page = Client::new(&plain, listed(SignatureType::Eoa)).get(&format!("/markets/{condition}"));
+    assert_eq!((page.get("rewards"), &page["minimum_order_size"]), (None, &json!(5)));
+}
+
 /// A recording speaks for its market: its frames go out as they are, and a late subscriber gets the book they make.
 #[test]
 fn a_recording_is_played_and_remembered() {
@@ -448,7 +479,7 @@ fn a_deposit_wallet_merges_a_pair() {
     for w in [&zero, &zero, &condition, &uint(160), &uint(10_000_000), &uint(2), &uint(1), &uint(2)] {
         data.extend_from_slice(w);
     }
-    let target = polyloly_fast::types::Address::parse(b"AdA100Db00Ca00073811820692005400218FcE1f").unwrap();
+    let target = Address::parse(b"AdA100Db00Ca00073811820692005400218FcE1f").unwrap();
     let (wallet, deadline) = (c.who.funder, unix_s() + 600);
     let submit = |nonce: u64, data: &[u8]| {
         let call = Call { target, value: 0, data: data.to_vec() };

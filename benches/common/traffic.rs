@@ -87,6 +87,7 @@ pub fn universe(markets: usize) -> Universe {
             tick: TickSize::Cent,
             min_size: Qty::shares(5),
             fee: FeeSchedule { rate_ppm: 50_000 },
+            rewards: None,
             hold_ms: 1_000,
             clear_on_start: true,
             game_start: None,

@@ -206,6 +206,7 @@ pub(super) fn universe_of<'v>(values: impl IntoIterator<Item = &'v Value>) -> Un
         tick: TickSize::TenthMill,
         min_size: Qty::shares(5),
         fee: FeeSchedule::FREE,
+        rewards: None,
         hold_ms: 0,
         clear_on_start: false,
         game_start: None,

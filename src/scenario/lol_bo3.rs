@@ -492,6 +492,7 @@ fn names(dice: &mut Dice) -> (Setup, Fixture) {
             tick: TickSize::Cent,
             min_size: Qty::shares(5),
             fee: FeeSchedule { rate_ppm: 50_000 },
+            rewards: None,
             hold_ms: 1_000,
             clear_on_start: kind == MarketKind::Series,
             game_start: None,

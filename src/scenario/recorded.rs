@@ -389,6 +389,7 @@ impl Found {
             tick: self.tick.unwrap_or(finest),
             min_size: Qty::shares(5),
             fee: FeeSchedule { rate_ppm: 50_000 },
+            rewards: None,
             hold_ms: 1_000,
             clear_on_start: false,
             game_start: None,

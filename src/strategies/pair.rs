@@ -12,7 +12,8 @@
 //! - the longer leg is made shorter in the way that costs least, waiting included (`legs`);
 //! - a good place in the queue is not given up for less than it is worth (`queue`);
 //! - it is flat when the book cannot be trusted, outside live play, before the book is cleared, and at the extremes;
-//! - where its own fills say that it loses, it says so and stays off for a while (`standing`).
+//! - where its own fills say that it loses, it says so and stays off for a while (`standing`);
+//! - where the venue pays makers, it measures how long its quotes qualified, and does nothing else for it (`rewards`).
 //!
 //! Prices here are in millionths (ppm of a pUSD), integers throughout. A *leg* is what an order makes longer: the YES
 //! leg is lengthened by buying YES or by selling NO.
@@ -21,6 +22,7 @@ pub mod legs;
 pub mod markout;
 mod params;
 pub mod queue;
+pub mod rewards;
 pub mod standing;
 #[cfg(test)]
 mod tests;
@@ -32,6 +34,7 @@ use self::{
     legs::{Choice, Legs, Maker},
     markout::{Filled, Markouts},
     queue::{Queue, leg_of, leg_price, quotes},
+    rewards::Presence,
     standing::{Post, Rule},
     volatility::Volatility,
 };
@@ -64,6 +67,7 @@ struct Memory {
     taken_at: Nanos,
     volatility: Volatility,
     post: Post,
+    presence: Presence,
 }
 
 /// The strategy.
@@ -529,6 +533,9 @@ impl Strategy for Pair {
         if !self.params.enabled || view.trust == Trust::Settling {
             return;
         }
+        if let (Some(rewards), Some(memory)) = (&view.spec.rewards, self.memory.get_mut(view.market.ix())) {
+            memory.presence.look(view, rewards);
+        }
         let fair_ppm = if view.trust == Trust::Good { Self::fair_ppm(view) } else { None };
         self.learn(view, fair_ppm);
         let net = view.net();
@@ -578,7 +585,11 @@ impl Strategy for Pair {
             Standing::Probing => Some(format!("{}: was left alone, is tried again", universe.market(m).slug)),
             Standing::Quoting => None,
         };
-        universe.indices().filter_map(said).collect()
+        let paid = |m: MarketIx| {
+            let memory = self.memory.get(m.ix()).filter(|_| self.params.enabled)?;
+            memory.presence.sentence(universe.market(m))
+        };
+        universe.indices().filter_map(said).chain(universe.indices().filter_map(paid)).collect()
     }
 
     fn digest(&self, h: &mut StateHasher) {
@@ -586,6 +597,7 @@ impl Strategy for Pair {
             h.u64(m.taken_at.0);
             m.volatility.digest(h);
             m.post.digest(h);
+            m.presence.digest(h);
         }
         self.markouts.digest(h);
         self.queue.digest(h);

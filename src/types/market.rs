@@ -6,7 +6,7 @@ use super::{
     fees::FeeSchedule,
     ids::{Address, ConditionId, InstrumentIx, MarketIx, MatchIx, Outcome, TokenId},
     price::TickSize,
-    qty::Qty,
+    qty::{Qty, Usdc},
     time::Nanos,
 };
 
@@ -130,6 +130,19 @@ pub struct MatchSpec {
     pub tournament: String,
 }
 
+/// What the venue pays makers of a market, each day out of the market's pool, for orders that rest near the midpoint.
+/// A maker's part depends on the orders of all others, so no amount follows from this: only what was paid is booked.
+/// Source: docs/PROTOCOL.md "liquidity rewards"; tests/fixtures/samples/rest/clob_market_2026-10-16.json.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rewards {
+    /// The pool of one day: the sum of its rates. In whatever dollar asset each of them is paid, it counts as pUSD.
+    pub daily: Usdc,
+    /// Smallest order that counts.
+    pub min_size: Qty,
+    /// An order counts that is nearer to the midpoint than this, in units of 0.0001: 550 are the venue's 5.5 cents.
+    pub max_spread_units: u16,
+}
+
 /// One binary market, as read from the venue at start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MarketSpec {
@@ -149,6 +162,8 @@ pub struct MarketSpec {
     pub min_size: Qty,
     /// Taker fee.
     pub fee: FeeSchedule,
+    /// What makers are paid, where they are.
+    pub rewards: Option<Rewards>,
     /// How long marketable orders are held, in milliseconds of the venue's time.
     pub hold_ms: u32,
     /// True if the book is cleared at game start.

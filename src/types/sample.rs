@@ -17,6 +17,7 @@ pub(crate) fn market() -> MarketSpec {
         tick: TickSize::Cent,
         min_size: Qty::shares(5),
         fee: FeeSchedule { rate_ppm: 50_000 },
+        rewards: None,
         hold_ms: 0,
         clear_on_start: false,
         game_start: None,

@@ -13,7 +13,15 @@ use super::{
     rules::Order,
     verify::checksummed,
 };
-use crate::types::{InstrumentIx, MarketIx, Nanos, OrderHash, event::Payout, ids::Outcome, market::Exchange};
+use crate::types::{
+    InstrumentIx, MarketIx, Nanos, OrderHash, Usdc,
+    event::Payout,
+    ids::Outcome,
+    market::{Exchange, Rewards},
+};
+
+/// In which the captured pool is paid. Source: tests/fixtures/samples/rest/clob_market_2026-10-16.json.
+const REWARD_ASSET: &str = "0x2791Bca1f2de4661ED88A30C99A7a9449Aa84174";
 
 /// Milliseconds as the wire's text.
 pub fn millis(t: Nanos) -> String {
@@ -91,7 +99,7 @@ pub fn number(text: &str) -> Value {
 
 /// `0.05` of 50 000 parts per million.
 fn rate(ppm: u32) -> Value {
-    number(&crate::types::Usdc(i64::from(ppm)).to_string())
+    number(&Usdc(i64::from(ppm)).to_string())
 }
 
 /// `GET /markets/{condition}`.
@@ -112,7 +120,7 @@ pub fn market(host: &Host, ix: MarketIx) -> Value {
         })
     };
     let open = host.accepts(ix);
-    json!({
+    let mut page = json!({
         "enable_order_book": true, "active": true, "closed": !open, "archived": false, "accepting_orders": open,
         "minimum_order_size": number(&m.spec.min_size.to_string()),
         "minimum_tick_size": number(m.tick.as_str()),
@@ -126,11 +134,25 @@ pub fn market(host: &Host, ix: MarketIx) -> Value {
         "tokens": [token(Outcome::Yes), token(Outcome::No)],
         "tags": ["Sports", "Esports"],
         "version": version(m.spec.exchange),
+    });
+    if let Some(pool) = &m.spec.rewards {
+        page["rewards"] = rewards(pool);
+    }
+    page
+}
+
+/// What makers are paid: dollars a day, shares, cents. A market that pays nothing has no such key.
+fn rewards(pool: &Rewards) -> Value {
+    let cents = Usdc(i64::from(pool.max_spread_units) * 10_000);
+    json!({
+        "rates": [{"asset_address": REWARD_ASSET, "rewards_daily_rate": number(&pool.daily.to_string())}],
+        "min_size": number(&pool.min_size.to_string()),
+        "max_spread": number(&cents.to_string()),
     })
 }
 
 fn seconds(ms: u32) -> Value {
-    number(&crate::types::Usdc(i64::from(ms) * 1_000).to_string())
+    number(&Usdc(i64::from(ms) * 1_000).to_string())
 }
 
 /// `GET /clob-markets/{condition}`: absent keys mean false or zero.

@@ -5,15 +5,22 @@
 
 use serde::Deserialize;
 
-use super::rest::{RestError, Text, field, shape};
+use super::rest::{RestError, Text, field, floor_micro, shape};
 use crate::types::{
-    ConditionId, MarketSpec, Nanos, Qty, TokenId,
+    ConditionId, MarketSpec, Nanos, Qty, TokenId, Usdc,
     event::Payout,
     fees::FeeSchedule,
-    market::{Exchange, MarketKind},
+    market::{Exchange, MarketKind, Rewards},
     price::TickSize,
     qty::parse_micro,
 };
+
+/// A pool above so much a day, and an order above so many shares, is a mistake of the source. Captured pools pay tens
+/// of dollars for orders of tens to hundreds of shares.
+const DAILY_MAX: Usdc = Usdc::dollars(10_000_000);
+const REWARDED_SIZE_MAX: Qty = Qty::shares(10_000_000);
+/// Nothing is a whole pUSD away from a midpoint.
+const REWARDED_SPREAD_UNITS_MAX: u16 = 9_999;
 
 /// What one source says of a market. What it leaves out is `None`; a second source can fill it in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +41,8 @@ pub struct Listing {
     pub min_size: Option<Qty>,
     /// Taker fee.
     pub fee: Option<FeeSchedule>,
+    /// What makers are paid. Nothing, and a pool that could not be understood, are `None` alike.
+    pub rewards: Option<Rewards>,
     /// Hold of marketable orders, in milliseconds.
     pub hold_ms: Option<u32>,
     /// True if the book is cleared at game start.
@@ -70,6 +79,7 @@ impl Listing {
             tick: self.tick.or(other.tick),
             min_size: self.min_size.or(other.min_size),
             fee: self.fee.or(other.fee),
+            rewards: self.rewards.or(other.rewards),
             hold_ms: self.hold_ms.or(other.hold_ms),
             clear_on_start: self.clear_on_start.or(other.clear_on_start),
             game_start: self.game_start.or(other.game_start),
@@ -96,6 +106,7 @@ impl Listing {
             tick: self.tick.ok_or_else(|| unknown("tick size"))?,
             min_size: self.min_size.ok_or_else(|| unknown("smallest order"))?,
             fee: self.fee.ok_or_else(|| unknown("fee"))?,
+            rewards: self.rewards,
             hold_ms: self.hold_ms.unwrap_or(0),
             clear_on_start: self.clear_on_start.unwrap_or(false),
             game_start: self.game_start,
@@ -169,6 +180,7 @@ pub fn clob_market_compact(body: &[u8]) -> Result<Listing, RestError> {
         tick: Some(field("mts", &raw.mts, TickSize::parse)?),
         min_size: Some(field("mos", &raw.mos, Qty::parse)?),
         fee: raw.fd.map(|fd| fee_schedule(&fd.r, &fd.e, fd.to)).transpose()?,
+        rewards: clob_rewards(body),
         hold_ms: Some(hold_ms("sd", raw.sd.as_ref())?),
         clear_on_start: Some(raw.cbos.unwrap_or(false)),
         game_start: time_field("gst", raw.gst.as_ref())?,
@@ -224,6 +236,7 @@ pub fn clob_market(body: &[u8]) -> Result<Listing, RestError> {
         tick: Some(field("minimum_tick_size", &raw.minimum_tick_size, TickSize::parse)?),
         min_size: Some(field("minimum_order_size", &raw.minimum_order_size, Qty::parse)?),
         fee: None,
+        rewards: clob_rewards(body),
         hold_ms: Some(hold_ms("seconds_delay", raw.seconds_delay.as_ref())?),
         clear_on_start: None,
         game_start: time_field("game_start_time", raw.game_start_time.as_ref())?,
@@ -310,6 +323,7 @@ pub fn gamma_market(body: &[u8]) -> Result<Listing, RestError> {
         tick: optional("orderPriceMinTickSize", raw.order_price_min_tick_size.as_ref(), TickSize::parse)?,
         min_size: optional("orderMinSize", raw.order_min_size.as_ref(), Qty::parse)?,
         fee,
+        rewards: gamma_rewards(body),
         hold_ms: raw.seconds_delay.as_ref().map(|s| hold_ms("secondsDelay", Some(s))).transpose()?,
         clear_on_start: raw.clear_book_on_start,
         game_start: time_field("gameStartTime", raw.game_start_time.as_ref())?,
@@ -347,6 +361,65 @@ fn fee_schedule(rate: &Text, exponent: &Text, taker_only: Option<bool>) -> Resul
     // A fee of nothing is nothing on every curve.
     field("fee exponent", exponent, |t| parse_micro(t).filter(|e| *e == 1_000_000 || rate_ppm == 0))?;
     Ok(FeeSchedule { rate_ppm })
+}
+
+/// What makers are paid, by a page of the CLOB: `rewards` of the long object. `r` of the compact one, whose form is
+/// unconfirmed, is read as the same. The page is read once more for it, so that nothing in there spoils other terms.
+fn clob_rewards(page: &[u8]) -> Option<Rewards> {
+    #[derive(Deserialize)]
+    struct Rate {
+        rewards_daily_rate: Text,
+    }
+    #[derive(Deserialize)]
+    struct Pool {
+        rates: Vec<Rate>,
+        min_size: Text,
+        max_spread: Text,
+    }
+    #[derive(Deserialize)]
+    struct Page {
+        #[serde(alias = "r")]
+        rewards: Pool,
+    }
+    let Page { rewards: pool } = shape(page).ok()?;
+    rewards(pool.rates.iter().map(|r| &r.rewards_daily_rate), &pool.min_size, &pool.max_spread)
+}
+
+/// The same by Gamma. Its rates have a first and a last day; neither is looked at.
+fn gamma_rewards(page: &[u8]) -> Option<Rewards> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Rate {
+        rewards_daily_rate: Text,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Page {
+        clob_rewards: Vec<Rate>,
+        rewards_min_size: Text,
+        rewards_max_spread: Text,
+    }
+    let page: Page = shape(page).ok()?;
+    rewards(page.clob_rewards.iter().map(|r| &r.rewards_daily_rate), &page.rewards_min_size, &page.rewards_max_spread)
+}
+
+/// A pool from its rates in dollars a day, its smallest order in shares and its widest distance in cents. `None` if it
+/// pays nothing; and if any of its numbers is missing, zero, negative, no number, or beyond reason. Such a market
+/// trades as if it paid nothing, and nothing else of it is refused: rewards decide no order.
+fn rewards<'a>(rates: impl Iterator<Item = &'a Text>, min_size: &Text, max_spread: &Text) -> Option<Rewards> {
+    let micro = |text: &Text| floor_micro(text.bytes());
+    let mut daily = 0_u64;
+    for rate in rates {
+        daily = daily.checked_add(micro(rate)?)?;
+    }
+    let min_size = Qty(micro(min_size)?);
+    // A unit of 0.0001 is the hundredth part of a cent.
+    let max_spread_units = u16::try_from(micro(max_spread)? / 10_000).ok()?;
+    let daily = Usdc(i64::try_from(daily).ok()?);
+    let reasonable = (Usdc(1)..=DAILY_MAX).contains(&daily)
+        && (Qty(1)..=REWARDED_SIZE_MAX).contains(&min_size)
+        && (1..=REWARDED_SPREAD_UNITS_MAX).contains(&max_spread_units);
+    reasonable.then_some(Rewards { daily, min_size, max_spread_units })
 }
 
 /// Seconds as a decimal, number or text → milliseconds, rounded up. Absent or null is none.
@@ -514,6 +587,116 @@ mod tests {
         let unknown = compact("").unwrap();
         assert_eq!(unknown.fee, None);
         assert!(unknown.spec().is_err(), "an unknown fee is not a free one");
+    }
+
+    /// A pool as (micro-pUSD a day, shares, units).
+    fn told(rewards: Option<Rewards>) -> Option<(i64, u64, u16)> {
+        rewards.map(|r| (r.daily.micro(), r.min_size.micro() / 1_000_000, r.max_spread_units))
+    }
+
+    /// The long object with one more key.
+    fn long(rest: &str) -> Result<Listing, RestError> {
+        let [a, b] = V1;
+        clob_market(
+            format!(
+                r#"{{"condition_id":"{CONDITION}","tokens":[{{"token_id":"{a}"}},{{"token_id":"{b}"}}],
+                "minimum_tick_size":0.01,"minimum_order_size":5{rest}}}"#
+            )
+            .as_bytes(),
+        )
+    }
+
+    /// A Gamma market with more keys.
+    fn gamma(rest: &str) -> Result<Listing, RestError> {
+        let [a, b] = V1;
+        gamma_market(
+            format!(
+                r#"{{"conditionId":"{CONDITION}","clobTokenIds":"[\"{a}\",\"{b}\"]","outcomes":"[\"One\",\"Two\"]"{rest}}}"#
+            )
+            .as_bytes(),
+        )
+    }
+
+    #[test]
+    fn rewards_are_exact_from_each_source() {
+        let rate = |text: &str| format!(r#"{{"asset_address":"0x27","rewards_daily_rate":{text}}}"#);
+        for (rates, min_size, max_spread, expected) in [
+            (rate("29"), "50", "5.5", Some((29_000_000, 50, 550))),
+            (rate("\"0.5\""), "\"50\"", "\"3\"", Some((500_000, 50, 300))),
+            (rate("1.25") + "," + &rate("2.5"), "200", "3.5", Some((3_750_000, 200, 350))),
+            // Finer than we count: down.
+            (rate("3.3333333333333335"), "20", "4.50999", Some((3_333_333, 20, 450))),
+            (rate("0") + "," + &rate("7"), "20", "99.99", Some((7_000_000, 20, 9_999))),
+            (rate("10000000"), "10000000", "0.01", Some((10_000_000_000_000, 10_000_000, 1))),
+            (rate("0"), "20", "4.5", None),
+            (String::new(), "20", "4.5", None),
+        ] {
+            let pool = format!(r#"{{"rates":[{rates}],"min_size":{min_size},"max_spread":{max_spread}}}"#);
+            assert_eq!(told(long(&format!(r#","rewards":{pool}"#)).unwrap().rewards), expected, "{pool}");
+            assert_eq!(told(compact(&format!(r#","r":{pool}"#)).unwrap().rewards), expected, "{pool}");
+            let rates = rates.replace("rewards_daily_rate", "rewardsDailyRate");
+            let keys =
+                format!(r#","clobRewards":[{rates}],"rewardsMinSize":{min_size},"rewardsMaxSpread":{max_spread}"#);
+            assert_eq!(told(gamma(&keys).unwrap().rewards), expected, "{keys}");
+        }
+    }
+
+    #[test]
+    fn rewards_that_make_no_sense_are_none_and_spoil_nothing() {
+        let pool = |rates: &[&str], size: &str, spread: &str| {
+            let rates: Vec<_> = rates.iter().map(|r| format!(r#"{{"rewards_daily_rate":{r}}}"#)).collect();
+            format!(r#"{{"rates":[{}],"min_size":{size},"max_spread":{spread}}}"#, rates.join(","))
+        };
+        let deep = "[".repeat(500) + &"]".repeat(500);
+        let mut pools: Vec<String> =
+            ["null", "{}", "[]", "0", "true", "\"much\"", r#"{"rates":null,"min_size":0,"max_spread":0}"#, &deep]
+                .map(str::to_owned)
+                .to_vec();
+        for bad in ["-1", "-0.5", "true", "null", "{}", "[1]", "\"lots\"", "\"\"", "1e999", "1e30", "100000000"] {
+            pools.extend([pool(&["29", bad], "50", "5.5"), pool(&["29"], bad, "5.5"), pool(&["29"], "50", bad)]);
+        }
+        pools.extend([pool(&["29"], "0", "5.5"), pool(&["29"], "50", "0")]);
+        pools.extend([pool(&["29"], "50", "0.009"), pool(&["29"], "50", "100")]);
+        // Beyond what an integer holds: they would come out as 5 pUSD and as 5.5 cents.
+        let half = "\"9223372036854.775807\"";
+        pools.extend([pool(&[half, half, "5.000002"], "50", "5.5"), pool(&["29"], "50", "660.86")]);
+        for pool in pools {
+            let market = long(&format!(r#","rewards":{pool}"#)).unwrap();
+            assert_eq!((market.rewards, market.min_size), (None, Some(Qty::shares(5))), "{pool}");
+            let market = compact(&format!(r#","r":{pool}"#)).unwrap();
+            assert_eq!((market.rewards, market.min_size), (None, Some(Qty::shares(5))), "{pool}");
+        }
+        // Twice the same key, and a half of what is needed.
+        assert_eq!(long(r#","rewards":{},"rewards":{}"#).unwrap().rewards, None);
+        for keys in [
+            r#","rewardsMinSize":50,"rewardsMaxSpread":5.5"#,
+            r#","clobRewards":[],"rewardsMinSize":50,"rewardsMaxSpread":5.5"#,
+            r#","clobRewards":null,"rewardsMinSize":50,"rewardsMaxSpread":5.5"#,
+            r#","clobRewards":[{"rewardsDailyRate":29}],"rewardsMinSize":-50,"rewardsMaxSpread":5.5"#,
+            r#","clobRewards":[{"rewardsDailyRate":29}],"rewardsMinSize":50"#,
+            r#","clobRewards":{"rewardsDailyRate":29},"rewardsMinSize":50,"rewardsMaxSpread":5.5"#,
+        ] {
+            assert_eq!(gamma(keys).unwrap().rewards, None, "{keys}");
+        }
+    }
+
+    #[test]
+    fn rewards_are_merged_and_reach_the_run() {
+        let pool =
+            |rate: u64| format!(r#"{{"rates":[{{"rewards_daily_rate":{rate}}}],"min_size":50,"max_spread":5.5}}"#);
+        let (none, fee) = ("{}".to_owned(), r#","fd":{"r":0.05,"e":1,"to":true}"#);
+        for (r, rewards, expected) in [
+            (&none, pool(29), Some(29_000_000)),
+            (&pool(7), none.clone(), Some(7_000_000)),
+            // Which of two is right decides no order: the first is taken.
+            (&pool(7), pool(29), Some(7_000_000)),
+            (&none, none.clone(), None),
+        ] {
+            let both =
+                compact(&format!(r#"{fee},"r":{r}"#)).unwrap().or(long(&format!(r#","rewards":{rewards}"#)).unwrap());
+            let daily = both.unwrap().spec().unwrap().rewards.map(|r| r.daily.micro());
+            assert_eq!(daily, expected, "{r} {rewards}");
+        }
     }
 
     #[test]

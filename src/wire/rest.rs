@@ -11,7 +11,9 @@ use super::{
     auth::Credentials,
     user::{UserParser, order_change},
 };
-use crate::types::{Address, ConditionId, Event, OrderHash, Price, Qty, Side, TokenId, Usdc, event::OrderChange};
+use crate::types::{
+    Address, ConditionId, Event, OrderHash, Price, Qty, Side, TokenId, Usdc, event::OrderChange, qty::parse_micro,
+};
 
 /// The cursor that means "no more pages".
 const LAST_PAGE: &str = "LTE=";
@@ -79,6 +81,18 @@ pub(super) fn field<T>(
     parse: impl FnOnce(&[u8]) -> Option<T>,
 ) -> Result<T, RestError> {
     parse(text.bytes()).ok_or_else(|| RestError::Value { field: name, value: text.0.clone() })
+}
+
+/// As [`parse_micro`], with digits beyond the sixth decimal rounded down instead of refused. Allocates.
+pub(super) fn floor_micro(text: &[u8]) -> Option<u64> {
+    let (whole, fraction) = match text.iter().position(|b| *b == b'.') {
+        Some(dot) => (&text[..dot], &text[dot + 1..]),
+        None => (text, &b""[..]),
+    };
+    if fraction.len() <= 6 {
+        return parse_micro(text);
+    }
+    fraction.iter().all(u8::is_ascii_digit).then(|| parse_micro(&[whole, b".", &fraction[..6]].concat()))?
 }
 
 /// One of our orders as the venue has it.
@@ -240,16 +254,7 @@ pub fn positions(body: &[u8]) -> Result<Vec<Position>, RestError> {
         Page { data: Vec<Raw> },
     }
     let (Either::List(rows) | Either::Page { data: rows }) = shape(body)?;
-    let shares = |text: &[u8]| {
-        let (whole, fraction) = match text.iter().position(|b| *b == b'.') {
-            Some(dot) => (&text[..dot], &text[dot + 1..]),
-            None => (text, &b""[..]),
-        };
-        if fraction.len() <= 6 {
-            return Qty::parse(text);
-        }
-        fraction.iter().all(u8::is_ascii_digit).then(|| Qty::parse(&[whole, b".", &fraction[..6]].concat()))?
-    };
+    let shares = |text: &[u8]| floor_micro(text).map(Qty);
     let position = |raw: Raw| {
         Ok(Position { token: field("asset", &raw.asset, TokenId::parse)?, shares: field("size", &raw.size, shares)? })
     };

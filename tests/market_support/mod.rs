@@ -18,6 +18,7 @@ pub fn market() -> MarketSpec {
         tick: TickSize::Cent,
         min_size: Qty::shares(5),
         fee: FeeSchedule { rate_ppm: 50_000 },
+        rewards: None,
         hold_ms: 1_000,
         clear_on_start: true,
         game_start: None,

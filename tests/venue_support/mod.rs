@@ -15,7 +15,7 @@ use polyloly_fast::{
     scenario::{Books, Command, Filled, OrderTag, Scenario, Setup, SimTime, Size, Trader},
     types::{
         ConditionId, InstrumentIx, MarketSpec, Price, Qty, Side, TimeInForce, TokenId, Usdc,
-        market::{Exchange, SignatureType},
+        market::{Exchange, Rewards, SignatureType},
     },
     venue::{
         Begin, Conduct, Venue, VenueHandle, VenueOptions,
@@ -36,13 +36,20 @@ pub const SILENCE: Duration = Duration::from_millis(250);
 pub struct Script {
     /// What is still to be done, the last first.
     script: Vec<(SimTime, Command)>,
+    /// What the market pays makers.
+    rewards: Option<Rewards>,
 }
 
 impl Script {
     /// In the order of time.
     pub fn new(mut script: Vec<(SimTime, Command)>) -> Box<Self> {
         script.reverse();
-        Box::new(Self { script })
+        Box::new(Self { script, rewards: None })
+    }
+
+    /// The same in a market that pays makers.
+    pub fn paying(rewards: Rewards) -> Box<Self> {
+        Box::new(Self { script: Vec::new(), rewards: Some(rewards) })
     }
 }
 
@@ -66,6 +73,7 @@ impl Scenario for Script {
             condition: ConditionId([0xc1; 32]),
             tokens: [TokenId([0x11; 32]), TokenId([0x22; 32])],
             hold_ms: 0,
+            rewards: self.rewards,
             ..market_support::market()
         };
         Setup { title: "test".into(), markets: vec![market], matches: Vec::new(), traders: vec![Usdc::dollars(1_000)] }

@@ -4,6 +4,7 @@ mod controller;
 mod learning;
 mod places;
 mod quoting;
+mod rewards;
 mod walk;
 
 use super::*;
@@ -40,6 +41,7 @@ pub(super) struct Floor {
     pub play: Play,
     pub epoch: u32,
     pub size_ppm: u32,
+    pub trust: Trust,
     trades: u128,
 }
 
@@ -60,6 +62,7 @@ impl Floor {
             play: Play::NoFeed,
             epoch: 1,
             size_ppm: 1_000_000,
+            trust: Trust::Good,
             trades: 0,
         }
     }
@@ -96,7 +99,7 @@ impl Floor {
             market: M,
             spec: &self.spec,
             books: [&self.books[0], &self.books[1]],
-            trust: Trust::Good,
+            trust: self.trust,
             closed: false,
             epochs: [self.epoch; StrategyId::ALL.len()],
             budget: 30,
@@ -234,7 +237,7 @@ impl Others for Floor {
     }
 
     fn trust(&self, _: MarketIx) -> Trust {
-        Trust::Good
+        self.trust
     }
 
     fn closed(&self, _: MarketIx) -> bool {
