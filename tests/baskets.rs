@@ -414,7 +414,7 @@ fn completing_at_a_loss_is_bounded_and_cheaper_than_going_back() {
     ] {
         let mut free = params();
         free.baskets.max_loss_ppm = 30_000;
-        let (mut sim, prices) = baskets_support::planted_with(&free, &tokens, 200);
+        let (mut sim, prices) = planted_with(&free, &tokens, 200);
         let orders = placed(&sim.told(&tokens, &prices));
         let [series, plus] = at(&orders, tokens);
         fill(&mut sim, &series, series.intent().qty);
@@ -538,7 +538,7 @@ fn tries_are_counted() {
 #[test]
 fn a_leg_that_risk_refuses_takes_the_others_with_it() {
     let tokens = [A_SERIES, names::B_PLUS];
-    let (mut sim, prices) = baskets_support::planted_with(&tight(), &tokens, 200);
+    let (mut sim, prices) = planted_with(&tight(), &tokens, 200);
     assert!(placed(&sim.told(&tokens, &prices)).is_empty());
     let report = sim.0.core.report();
     assert_eq!((report.orders.open, report.orders.sent, report.orders.immediate), (0, 0, 0));
@@ -552,7 +552,7 @@ fn what_a_basket_holds_is_no_part_of_a_pair_and_own_quotes_make_way() {
     let tokens = [A_SERIES, names::B_PLUS];
     let mut both = params();
     both.pair.enabled = true;
-    let (mut sim, prices) = baskets_support::planted_with(&both, &tokens, 200);
+    let (mut sim, prices) = planted_with(&both, &tokens, 200);
     // The pair strategy quotes at the best prices, and its bids for the other tokens stand in the way.
     sim.quotes_live(20);
     sim.book(tokens[0], prices[0], 100);

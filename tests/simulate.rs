@@ -74,6 +74,21 @@ fn a_later_feed_is_the_market_and_the_match_and_never_our_own_orders() {
 }
 
 /// A venue and an account on it.
+/// The market's hold is a second, and the strategy's lead two: half a second of delay is made good by them, five are
+/// not, and whoever runs it is told so.
+#[test]
+fn a_feed_that_is_too_slow_is_measured_and_said_to_be() {
+    let played = |feed_delay_ns| Settings { feed_delay_ns, ..settings() }.play(&Family::REALISTIC, 5).ours;
+    let too_slow = |c: &course::Course| c.report.remarks.iter().filter(|r| r.contains("too slow to quote here")).count();
+    let (quick, slow) = (played(500_000_000), played(5_000_000_000));
+    assert_eq!(too_slow(&quick), 0, "{:?}", quick.report.remarks);
+    assert!(too_slow(&slow) > 0 && slow.off_ticks > 0, "{:?}", slow.report.remarks);
+    // 5 s late, a little for the way, an eighth for the bin; less 3 s. And some hundredths for the cancel.
+    let said = |by: &str| slow.report.remarks.iter().any(|r| r.contains(&format!("your feed is {by} s too slow")));
+    assert!((20..=27).any(|t| said(&format!("{}.{}", t / 10, t % 10))), "{:?}", slow.report.remarks);
+    assert!(slow.quoted[0] * 10 < quick.quoted[0], "{:?} {:?}", slow.quoted, quick.quoted);
+}
+
 fn venue(family: &Family, seed: u64) -> (Host, polyloly_fast::types::Universe, door::Us) {
     let scenario = LolBo3::of(family, seed);
     let setup = scenario.setup();

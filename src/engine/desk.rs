@@ -16,7 +16,8 @@ use super::{
     reconcile::Reconciliation,
     report,
     risk::Risk,
-    strategy::{Others, Play, Timing, Trust, View},
+    strategy::{Others, Play, Trust, View},
+    timing::Watch,
     trading::{TradingFacts, TradingState},
 };
 use crate::types::{
@@ -43,6 +44,10 @@ pub(super) struct Markets(u64);
 impl Markets {
     pub(super) fn add(&mut self, m: MarketIx) {
         self.0 |= 1 << m.0;
+    }
+
+    pub(super) fn is_empty(self) -> bool {
+        self.0 == 0
     }
 
     pub(super) fn contains(self, m: MarketIx) -> bool {
@@ -110,6 +115,8 @@ pub(super) struct Desk {
     cuts_at: Nanos,
     /// When a late change of each market was read last, and whether a snapshot came since.
     late: Vec<(Nanos, bool)>,
+    /// How fast we hear and cancel.
+    pub(super) watch: Watch,
     /// When the slower deadlines are looked at next.
     slow_at: Nanos,
     /// Trades that have not been final for too long.
@@ -190,6 +197,7 @@ impl Desk {
             cuts: 0,
             cuts_at: Nanos::default(),
             late: vec![(Nanos::default(), false); markets],
+            watch: Watch::default(),
             slow_at: Nanos::default(),
             stuck: 0,
             game: None,
@@ -382,7 +390,7 @@ impl Desk {
             ledger: &self.ledger,
             play: self.play(),
             game_start: self.game_start(m),
-            timing: Timing::default(),
+            timing: self.watch.timing(),
             apart: [Qty::ZERO; 2],
             others: self,
         }
@@ -410,6 +418,7 @@ impl Desk {
         h.debug(&(&self.facts, &self.facts_due, &self.cleared, self.clock_ahead_ms));
         h.debug(&(self.user_down_since, self.gateway_down_since, self.cuts, self.cuts_at, self.slow_at, self.stuck));
         h.debug(&self.late);
+        self.watch.digest(h);
         h.debug(&(&self.payout_due, self.stopping_since, self.ending_since, self.cancel_all_at, self.ending));
     }
 }

@@ -136,7 +136,11 @@ impl Desk {
             return;
         }
         let ours = self.now.millis() as i64 - i64::from(self.clock_ahead_ms);
-        let late = ours - venue_ms as i64 > i64::from(self.risk.limits().late_ms);
+        let late_ms = ours.saturating_sub(i64::try_from(venue_ms).unwrap_or(i64::MAX));
+        if !changed.is_empty() {
+            self.watch.heard(late_ms);
+        }
+        let late = late_ms > i64::from(self.risk.limits().late_ms);
         while let Some(m) = changed.take() {
             let was = self.risk.market(m).has(MarketClosed::Late);
             if late && !was {
@@ -264,6 +268,9 @@ impl Desk {
                 self.error(out);
             }
             ReplyEvent::Cancelled { order } => {
+                if let Some(&Order { state: OrderState::CancelPending, changed, .. }) = self.orders.get(&order) {
+                    self.watch.cancelled(changed, self.now);
+                }
                 if let Some(m) = self.order_input(&order, Input::Gone) {
                     self.risk.watch(m, Watched::Cancels, true, self.now);
                 }

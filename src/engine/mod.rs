@@ -32,6 +32,7 @@ pub mod sign;
 pub mod sizing;
 pub mod slippage;
 pub mod strategy;
+pub mod timing;
 pub mod trading;
 pub mod volatility;
 

@@ -205,23 +205,22 @@ impl<'a> View<'a> {
     }
 }
 
-/// How fast our news is, against whoever knows first. `None`: not measured, and nothing follows from it.
+/// How fast we are, as measured. `None`: too few samples, and nothing follows from it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timing {
-    /// From an event to our hearing of it, nine times of ten, in milliseconds of the match.
+    /// From a change of a book at the venue to our hearing of it, nine times of ten, in milliseconds.
     pub feed_lag_p90_ms: Option<u32>,
-    /// From our decision to cancel until nothing can match any more, nine times of ten, in the same milliseconds.
+    /// From our decision to cancel until we know that nothing can match any more, nine times of ten, in milliseconds.
     pub cancel_path_p90_ms: Option<u32>,
-    /// From an event to the first order of somebody who knows of it, in the same milliseconds.
-    pub lead_ms: Option<u32>,
 }
 
 impl Timing {
-    /// By how much we are too slow to pull a quote before somebody informed takes it, if we are. The venue holds
-    /// takers for `hold_ms`; cancels are not held.
-    pub fn too_slow_by_ms(&self, hold_ms: u32) -> Option<u32> {
-        let ours = u64::from(self.feed_lag_p90_ms?) + u64::from(self.cancel_path_p90_ms?);
-        let theirs = u64::from(self.lead_ms?) + u64::from(hold_ms);
+    /// By how much we are too slow to pull a quote before somebody informed takes it, if we are. His order comes
+    /// `lead_ms` after the news; the venue holds takers for `hold_ms`; cancels are not held. A cancel path that is not
+    /// measured yet takes some time, too: what the feed alone is late by is the least that we are.
+    pub fn too_slow_by_ms(&self, lead_ms: u32, hold_ms: u32) -> Option<u32> {
+        let ours = u64::from(self.feed_lag_p90_ms?) + u64::from(self.cancel_path_p90_ms.unwrap_or(0));
+        let theirs = u64::from(lead_ms) + u64::from(hold_ms);
         ours.checked_sub(theirs).filter(|by| *by > 0).map(|by| u32::try_from(by).unwrap_or(u32::MAX))
     }
 }

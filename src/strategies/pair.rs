@@ -436,7 +436,7 @@ impl Pair {
             self.queue.observe(view);
         }
         let rule = Rule { fills: self.params.off_fills, off_ns: u64::from(self.params.off_ms) * 1_000_000 };
-        let too_slow = view.timing.too_slow_by_ms(view.spec.hold_ms);
+        let too_slow = view.timing.too_slow_by_ms(self.params.lead_ms, view.spec.hold_ms);
         if memory.post.judge(view.now, self.markouts.accounts(m), too_slow, rule) {
             self.markouts.begin_anew(m);
         }

@@ -38,6 +38,7 @@ impl Desk {
         self.risk.tick(self.now);
         self.measure();
         self.measure_day();
+        self.watch.tick();
         self.risk.guards().earned(self.ledger.equity_change());
         self.risk.watch_loss(-self.ledger.day_loss());
         self.watch_connections(out);

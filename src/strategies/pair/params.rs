@@ -39,6 +39,9 @@ pub struct PairParams {
     pub taker: bool,
     /// Least time between two such completions in one market, in milliseconds: longer than the venue holds takers.
     pub taker_pause_ms: u32,
+    /// From news to the first order of somebody who knows of it, in milliseconds: what leaves us time to pull a quote,
+    /// beside the venue's hold.
+    pub lead_ms: u32,
     /// Measured fills that it takes to say that a market loses money.
     pub off_fills: u32,
     /// How long such a market is left alone at first, in milliseconds; twice as long each time it is again so.
@@ -62,6 +65,7 @@ impl Default for PairParams {
             ttl_s: 300,
             taker: true,
             taker_pause_ms: 4_000,
+            lead_ms: 2_000,
             off_fills: 12,
             off_ms: 120_000,
         }
@@ -94,6 +98,7 @@ impl PairParams {
             ("wind_down_ms", self.wind_down_ms, 0),
             ("taker_pause_ms", self.taker_pause_ms, 1),
             ("off_ms", self.off_ms, 1),
+            ("lead_ms", self.lead_ms, 0),
         ] {
             let right = if low == 0 { "0 to 3600000 ms" } else { "1 to 3600000 ms" };
             bad.check(key, ms, (low..=3_600_000).contains(&ms), right);

@@ -175,21 +175,18 @@ mod tests {
     /// p90 of the feed's lag, of our cancels, and the lead that the informed have, with a hold of 1 s.
     #[test]
     fn a_feed_that_is_too_slow_is_said_to_be_and_by_how_much() {
-        let known = |lag, cancel, lead| Timing {
-            feed_lag_p90_ms: Some(lag),
-            cancel_path_p90_ms: Some(cancel),
-            lead_ms: Some(lead),
-        };
+        let known = |lag, cancel| Timing { feed_lag_p90_ms: Some(lag), cancel_path_p90_ms: Some(cancel) };
         let table = [
-            (known(2_000, 100, 400), Some(700)),
-            (known(1_300, 100, 400), None),
-            (known(1_301, 100, 400), Some(1)),
-            (Timing { lead_ms: None, ..known(9_000, 9_000, 0) }, None),
+            (known(2_000, 100), Some(700)),
+            (known(1_300, 100), None),
+            (known(1_301, 100), Some(1)),
+            (Timing { feed_lag_p90_ms: None, ..known(9_000, 9_000) }, None),
+            (Timing { cancel_path_p90_ms: None, ..known(2_000, 9_000) }, Some(600)),
         ];
         for (timing, by) in table {
-            assert_eq!(timing.too_slow_by_ms(1_000), by, "{timing:?}");
+            assert_eq!(timing.too_slow_by_ms(400, 1_000), by, "{timing:?}");
             let mut post = Post::default();
-            post.judge(Nanos(0), [Account::default(); 2], timing.too_slow_by_ms(1_000), RULE);
+            post.judge(Nanos(0), [Account::default(); 2], timing.too_slow_by_ms(400, 1_000), RULE);
             assert_eq!(matches!(post.standing(), Standing::Off { why: Why::TooSlow { .. }, .. }), by.is_some());
         }
         assert_eq!(Why::TooSlow { by_ms: 700 }.to_string(), "your feed is 0.7 s too slow to quote here");

@@ -179,8 +179,8 @@ fn two_sides_that_lose_and_gain_the_same_are_no_reason_to_stop() {
 
 #[test]
 fn a_feed_that_is_known_to_be_too_slow_keeps_quotes_away() {
-    let mut floor = Floor::open(PairParams::default());
-    floor.timing = Timing { feed_lag_p90_ms: Some(2_000), cancel_path_p90_ms: Some(100), lead_ms: Some(400) };
+    let mut floor = Floor::open(PairParams { lead_ms: 400, ..PairParams::default() });
+    floor.timing = Timing { feed_lag_p90_ms: Some(2_000), cancel_path_p90_ms: Some(100) };
     assert_eq!(floor.quotes(), [None, None]);
     let Some(Standing::Off { why, .. }) = floor.pair.standing(M) else { panic!("off") };
     assert_eq!(why.to_string(), "your feed is 0.7 s too slow to quote here");
@@ -221,7 +221,7 @@ fn everything_that_is_learnt_is_in_the_hash() {
     changed(&floor, "a trade of others");
     floor.pair.memory[0].taken_at = floor.now;
     changed(&floor, "when it took");
-    floor.timing = Timing { feed_lag_p90_ms: Some(9_000), cancel_path_p90_ms: Some(1), lead_ms: Some(1) };
+    floor.timing = Timing { feed_lag_p90_ms: Some(9_000), cancel_path_p90_ms: Some(1) };
     floor.decide();
     changed(&floor, "its standing");
 }
