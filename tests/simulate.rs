@@ -79,7 +79,8 @@ fn a_later_feed_is_the_market_and_the_match_and_never_our_own_orders() {
 #[test]
 fn a_feed_that_is_too_slow_is_measured_and_said_to_be() {
     let played = |feed_delay_ns| Settings { feed_delay_ns, ..settings() }.play(&Family::REALISTIC, 5).ours;
-    let too_slow = |c: &course::Course| c.report.remarks.iter().filter(|r| r.contains("too slow to quote here")).count();
+    let too_slow =
+        |c: &course::Course| c.report.remarks.iter().filter(|r| r.contains("too slow to quote here")).count();
     let (quick, slow) = (played(500_000_000), played(5_000_000_000));
     assert_eq!(too_slow(&quick), 0, "{:?}", quick.report.remarks);
     assert!(too_slow(&slow) > 0 && slow.off_ticks > 0, "{:?}", slow.report.remarks);
