@@ -137,6 +137,9 @@ pub struct Orders {
     /// Finished since the shell last asked, and shown by the venue to have arrived, for its write-ahead log.
     just_finished: heapless::Vec<OrderHash, FINISHED_MAX>,
     just_arrived: heapless::Vec<OrderHash, FINISHED_MAX>,
+    /// Slots of orders of which the venue told of more than their trades had brought: some have caught up since. All
+    /// that is remembered is too much to look through each second.
+    awaiting: Vec<u16>,
     /// Inputs that the table calls impossible.
     impossible: u64,
     /// Markets in which something opened, closed or was filled since they were last taken: bit n is market n.
@@ -154,6 +157,7 @@ impl Orders {
             finished: std::collections::VecDeque::with_capacity(ORDERS_MAX),
             just_finished: heapless::Vec::new(),
             just_arrived: heapless::Vec::new(),
+            awaiting: Vec::with_capacity(ORDERS_MAX),
             impossible: 0,
             moved: 0,
         }
@@ -342,12 +346,23 @@ impl Orders {
 
     /// The venue's word of how much of an order matched.
     pub fn told(&mut self, hash: &OrderHash, matched: Qty, now: Nanos) {
-        if let Some(order) = self.get_mut(hash)
-            && matched > order.told
-        {
-            order.told = matched;
-            order.told_at = now;
+        let Some(&slot) = self.index.get(hash) else { return };
+        let Some(order) = self.slots[usize::from(slot)].as_mut().filter(|o| matched > o.told) else { return };
+        let awaited = order.awaits_trades();
+        order.told = matched;
+        order.told_at = now;
+        if !awaited && order.awaits_trades() {
+            if self.awaiting.len() == ORDERS_MAX {
+                self.forget_complete();
+            }
+            self.awaiting.push(slot);
         }
+    }
+
+    /// Forgets which orders missed trades and do no more.
+    fn forget_complete(&mut self) {
+        let slots = &self.slots;
+        self.awaiting.retain(|slot| slots[usize::from(*slot)].as_ref().is_some_and(Order::awaits_trades));
     }
 
     /// True while the fate of an order like this one is unknown: another would be the same intent signed twice.
@@ -360,8 +375,9 @@ impl Orders {
     }
 
     /// True if an order misses trades that the venue told of.
-    pub fn any_lacks_trades(&self, now: Nanos) -> bool {
-        self.slots.iter().flatten().any(|o| o.lacks_trades(now))
+    pub fn any_lacks_trades(&mut self, now: Nanos) -> bool {
+        self.forget_complete();
+        self.awaiting.iter().filter_map(|slot| self.slots[usize::from(*slot)].as_ref()).any(|o| o.lacks_trades(now))
     }
 
     /// Marks every working order as in need of the venue's word; true if there is any.
