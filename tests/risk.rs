@@ -114,7 +114,9 @@ proptest! {
                     }
                 }
                 Next::Part(at, part) => {
-                    let Some(it) = orders.get_mut(at).filter(|it| !it.over && it.left > 0) else { continue };
+                    // A rest below a hundredth of a share counts as filled, at the venue as here.
+                    let rest = |it: &&mut Placed| !it.over && it.left >= Qty::DUST.micro();
+                    let Some(it) = orders.get_mut(at).filter(rest) else { continue };
                     let qty = Qty((it.left * (1 + u64::from(part)) / 256).max(1));
                     it.left -= qty.micro();
                     n += 1;
