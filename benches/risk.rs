@@ -1,8 +1,9 @@
-//! Step 5 of 9, timed: what one more order would do to the worst loss of its match, and what is open in a market told
-//! anew.
+//! Step 5 of 9, timed: what one more order would do to the worst loss of its match, what is open in a market told
+//! anew, and an order's whole way through the gate: every switch, guard and limit, the lattice among them.
 //!
 //! `--callgrind 5` runs [`CHECKS`] checks on a best of five and nothing else, so that instructions can be counted:
-//! `valgrind --tool=callgrind --toggle-collect='*counted_check*' <the bench's binary> --callgrind 5`.
+//! `valgrind --tool=callgrind --toggle-collect='*counted_check*' <the bench's binary> --callgrind 5`; `--callgrind 0` is
+//! as many orders through the whole gate.
 
 pub mod common;
 
@@ -14,11 +15,21 @@ use common::{
 };
 use polyloly_fast::{
     engine::{
+        book::Book,
         exposure::{After, Exposure, Flow, Open},
+        gate::{Closed, MarketClosed},
         lattice::Lattice,
+        limits::Limits,
+        orders::Orders,
+        position::Ledger,
+        refusal::Refusal,
+        risk::{Facts, Passed, Risk},
+        trading::TradingState,
     },
     types::{
-        InMatch, Intent, MarketIx, MatchIx, MatchSpec, Price, Qty, Side, Team, TimeInForce, Universe, Usdc,
+        InMatch, InstrumentIx, Intent, MarketIx, MatchIx, MatchSpec, Nanos, OrderHash, Price, Qty, Side, Team,
+        TickSize, TimeInForce, Universe, Usdc,
+        event::BookSide,
         fees::FeeSchedule,
         ids::Outcome,
         market::MarketKind,
@@ -34,7 +45,12 @@ const CHECKS: usize = 1_000;
 fn main() {
     let mut args = std::env::args().skip_while(|arg| arg != "--callgrind").skip(1);
     if let Some(best_of) = args.next() {
-        let setting = Setting::new(best_of.parse().expect("1, 3 or 5"));
+        if best_of == "0" {
+            let mut door = Door::new();
+            (0..CHECKS).for_each(|_| counted_check_of_all(&mut door));
+            return;
+        }
+        let setting = Setting::new(best_of.parse().expect("0, 1, 3 or 5"));
         for n in 0..CHECKS {
             black_box(counted_check(&setting, n));
         }
@@ -46,6 +62,11 @@ fn main() {
 #[inline(never)]
 fn counted_check(setting: &Setting, n: usize) -> After {
     setting.exposure.after(&setting.next[n % setting.next.len()])
+}
+
+#[inline(never)]
+fn counted_check_of_all(door: &mut Door) {
+    black_box(door.check()).expect("nothing is at its limit");
 }
 
 /// Every market that a match of this length can have.
@@ -78,7 +99,7 @@ impl Setting {
             slug: "lol-aaa-bbb-2026-11-23".into(),
             best_of,
             teams: ["Aardvarks".into(), "Badgers".into()],
-            tournament: String::new(),
+            tournament: "Winter Cup".into(),
         });
         for (n, (market, kind)) in universe.markets.iter_mut().zip(&kinds).enumerate() {
             market.kind = *kind;
@@ -181,5 +202,108 @@ pub fn step(bench: &mut Bench) {
         };
         bench.table("risk", moved, vec![Row::new("polyloly-fast", 256, there_and_back)]);
         assert_eq!(setting.exposure.of_match(MatchIx(0)), before, "what was added is removed");
+    }
+    let mut door = Door::new();
+    let through = || {
+        let passed = door.check();
+        assert!(passed.is_ok(), "{passed:?}");
+    };
+    bench.table(
+        "risk",
+        "an order through the whole gate, best of three",
+        vec![Row::new("polyloly-fast", 256, through)],
+    );
+}
+
+/// The gate in the middle of trading: a best of three with [`OPEN`] orders and some shares.
+struct Door {
+    setting: Setting,
+    risk: Risk,
+    orders: Orders,
+    ledger: Ledger,
+    book: Book,
+    now: Nanos,
+    n: usize,
+}
+
+impl Door {
+    fn new() -> Self {
+        let setting = Setting::new(3);
+        let all = Usdc::dollars(1_000_000);
+        // Everything is looked at, and nothing is at its limit.
+        let limits = Limits {
+            order_usdc: all,
+            market_usdc: all,
+            match_usdc: all,
+            group_usdc: all,
+            total_usdc: all,
+            daily_loss_usdc: all,
+            ..Limits::default()
+        };
+        let mut risk = Risk::new(limits, &setting.universe);
+        Closed::ALL.into_iter().for_each(|why| risk.set(why, false));
+        for m in setting.universe.indices() {
+            MarketClosed::ALL.into_iter().for_each(|why| risk.set_market(m, why, false));
+        }
+        let now = Nanos(1_790_000_000_000_000_000);
+        let mut orders = Orders::new(setting.universe.markets.len());
+        for n in 0..OPEN {
+            let m = MarketIx((n % setting.universe.markets.len()) as u16);
+            let bid = quote(m.instrument(Outcome::Yes), 4_500);
+            assert!(orders.recover(OrderHash([n as u8; 32]), bid, now, true, now));
+        }
+        let mut ledger = Ledger::new(setting.universe.markets.len());
+        ledger.open(all);
+        let mut book = Book::new(TickSize::Cent);
+        book.snapshot_start(None);
+        for (side, units) in [(BookSide::Bid, 4_900), (BookSide::Ask, 5_100)] {
+            book.snapshot_level(side, Price::from_units(units).expect("a price"), Qty::shares(500));
+        }
+        book.snapshot_end();
+        Self { setting, risk, orders, ledger, book, now, n: 0 }
+    }
+
+    /// Three quotes, then an order that takes; each in another market than the one before, a second later.
+    fn check(&mut self) -> Result<Passed, Refusal> {
+        self.n += 1;
+        self.now = self.now.plus(1_000_000_000);
+        let markets = &self.setting.universe.markets;
+        let instrument = MarketIx((self.n % markets.len()) as u16).instrument(Outcome::Yes);
+        let mut intent = Intent { epoch: self.n as u32, ..quote(instrument, 4_600 + 100 * (self.n % 3) as u16) };
+        if self.n.is_multiple_of(4) {
+            let price = Price::from_units(5_100).expect("a price");
+            intent = Intent { price, tif: TimeInForce::Fak, post_only: false, purpose: Purpose::Complete, ..intent };
+        }
+        let facts = Facts {
+            specs: markets,
+            tick: TickSize::Cent,
+            trusted: true,
+            state: TradingState::BuildingPair,
+            mark_units: 5_000,
+            orders: &self.orders,
+            ledger: &self.ledger,
+            exposure: &self.setting.exposure,
+            lost_today: Usdc::ZERO,
+            over: Usdc::ZERO,
+            book: &self.book,
+            game_start: None,
+            now: self.now,
+        };
+        self.risk.check(&intent, &facts)
+    }
+}
+
+/// A bid that rests, of fifty shares.
+fn quote(instrument: InstrumentIx, units: u16) -> Intent {
+    Intent {
+        instrument,
+        side: Side::Buy,
+        price: Price::from_units(units).expect("a price"),
+        qty: Qty::shares(50),
+        tif: TimeInForce::Gtc,
+        post_only: true,
+        strategy: StrategyId::Pair,
+        purpose: Purpose::Quote,
+        epoch: 0,
     }
 }
