@@ -129,13 +129,13 @@ pub struct Sent {
     pub side: Side,
     /// Its limit.
     pub price: Price,
-    /// How much of it is filled, as far as it was looked at.
-    pub filled: Qty,
 }
 
 /// The one basket of a match that is on its way.
 #[derive(Clone, Debug, Default)]
 pub struct Flight {
+    /// Its number among the match's, from 1.
+    pub n: u32,
     /// Where it is.
     pub stage: Stage,
     /// Which combination.
@@ -152,6 +152,12 @@ pub struct Flight {
     pub since: Nanos,
     /// Nothing is tried again, and no other starts, before this.
     pub again: Nanos,
+    /// How often it was flown again after its end.
+    pub flown: u8,
+    /// It is in the tally as what it came to.
+    pub counted: bool,
+    /// It is over, a trade changed it since, and it is to be flown again.
+    pub due: bool,
 }
 
 impl Flight {

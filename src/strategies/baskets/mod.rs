@@ -14,6 +14,7 @@ pub mod flight;
 mod legs;
 pub mod params;
 pub mod price;
+pub mod records;
 pub mod seen;
 
 pub use params::BasketsParams;
@@ -22,6 +23,7 @@ use self::{
     finder::{Basket, Finder, Known, LEGS_MAX},
     flight::{Flight, Stage},
     price::{Offer, Top, Weighed},
+    records::Records,
     seen::{Reason, Seen},
 };
 use crate::{
@@ -31,7 +33,7 @@ use crate::{
         strategy::{NewFill, Play, Strategy, Together, Trust, View, Wish, Wishes},
     },
     types::{
-        InstrumentIx, MarketIx, MatchIx, Nanos, OrderHash, Qty, Side, Team, TimeInForce, Universe, Usdc,
+        InstrumentIx, MarketIx, MatchIx, OrderHash, Qty, Side, Team, TimeInForce, Universe, Usdc,
         event::{BookSide, MatchPhase},
         ids::Outcome,
         market::MarketKind,
@@ -75,6 +77,10 @@ struct Linked {
     priced: Vec<Priced>,
     seen: Seen,
     flight: Flight,
+    /// The number of the last one.
+    flights: u32,
+    /// Those that are over, and their orders.
+    records: Records,
     /// What the flight that was just sent would leave, for the record.
     hoped: (i64, Usdc),
     tally: Tally,
@@ -104,6 +110,37 @@ pub struct Tally {
     pub paid: Usdc,
     /// See `paid`.
     pub pays: Usdc,
+}
+
+impl Tally {
+    /// A basket is over: what it came to.
+    fn count(&mut self, flight: &mut Flight) {
+        flight.counted = true;
+        self.add(flight, 1);
+    }
+
+    /// It is not over after all, or not as it was.
+    fn take_back(&mut self, flight: &mut Flight) {
+        if core::mem::take(&mut flight.counted) {
+            self.add(flight, -1);
+        }
+    }
+
+    fn add(&mut self, flight: &Flight, times: i64) {
+        let (least, most) = flight.range();
+        let level = most > Qty::DUST && flight.level();
+        let which = match () {
+            () if level => &mut self.level,
+            () if most > Qty::DUST => &mut self.uneven,
+            () => &mut self.nothing,
+        };
+        *which = which.saturating_add_signed(times);
+        if level {
+            self.shares = Qty(self.shares.micro().saturating_add_signed(times * least.micro() as i64));
+            self.paid += Usdc(times * flight.paid().micro());
+            self.pays += Usdc(times * flight::pays(flight.worst, least).micro());
+        }
+    }
 }
 
 /// What one update brought.
@@ -161,13 +198,28 @@ impl Baskets {
         flight.active() && flight.legs.iter().any(|l| l.instrument.market() == m)
     }
 
-    /// True if a fill that was just heard of is a leg's.
-    pub fn owns(&self, view: &View<'_>, instrument: InstrumentIx, side: Side) -> bool {
-        let Some(Some((at, _))) = self.places.get(instrument.market().ix()) else { return false };
-        self.matches[*at].flight.legs.iter().filter(|l| l.instrument == instrument).any(|leg| {
-            let sent = leg.order.filter(|sent| sent.side == side);
-            sent.is_some_and(|sent| view.orders.get(&sent.hash).is_some_and(|o| o.filled > sent.filled))
-        })
+    /// True if a fill is of an order of ours.
+    pub fn owns(&self, view: &View<'_>, fill: &NewFill) -> bool {
+        view.orders.get(&fill.order).is_some_and(|o| o.intent.strategy == StrategyId::Baskets)
+    }
+
+    /// Shares of a token that are held for baskets, as their trades were told of.
+    pub fn kept(&self, instrument: InstrumentIx) -> Qty {
+        self.apart.get(instrument.ix()).copied().unwrap_or_default()
+    }
+
+    /// A trade of an order of ours came, or failed.
+    fn told(&mut self, view: &View<'_>, fill: &NewFill, void: bool) {
+        let Some(&Some((at, _))) = self.places.get(fill.instrument.market().ix()) else { return };
+        let ours = self.owns(view, fill) || self.matches[at].records.order(&fill.order).is_some();
+        if !ours {
+            return;
+        }
+        if let Some(held) = self.apart.get_mut(fill.instrument.ix()) {
+            let more = (fill.side == Side::Buy) != void;
+            *held = if more { *held + fill.qty } else { held.saturating_sub(fill.qty) };
+        }
+        self.matches[at].told(view, fill, void, &self.params);
     }
 
     /// What became of the baskets that were sent, match by match.
@@ -177,7 +229,12 @@ impl Baskets {
 
     /// Where the basket of a match is that is on its way.
     pub fn stage(&self, of: MatchIx) -> Option<Stage> {
-        self.matches.iter().find(|m| m.index == of).map(|m| m.flight.stage)
+        self.flight(of).map(|f| f.stage)
+    }
+
+    /// The basket of a match that is on its way.
+    pub fn flight(&self, of: MatchIx) -> Option<&Flight> {
+        self.matches.iter().find(|m| m.index == of).map(|m| &m.flight)
     }
 
     /// The combinations of a match's tokens, and those that hold now.
@@ -204,20 +261,25 @@ impl Baskets {
 
 impl Strategy for Baskets {
     fn decide(&mut self, view: &View<'_>, out: &mut Wishes) {
-        let Self { params, matches, places, apart } = self;
+        let Self { params, matches, places, .. } = self;
         let Some(&Some((at, place))) = places.get(view.market.ix()) else { return };
         if !params.enabled {
             return;
         }
         let linked = &mut matches[at];
+        linked.fly_again(view);
         if linked.flight.active() {
-            linked.fly(view, params, apart, out);
+            linked.fly(view, params, out);
         }
         linked.watch(view, params, place, out);
     }
 
-    fn filled(&mut self, _: &View<'_>, _: &NewFill) {
-        // The order itself says how much of it is filled.
+    fn filled(&mut self, view: &View<'_>, fill: &NewFill) {
+        self.told(view, fill, false);
+    }
+
+    fn failed(&mut self, view: &View<'_>, fill: &NewFill) {
+        self.told(view, fill, true);
     }
 
     fn answered(&mut self, intent: &Intent, verdict: Result<OrderHash, Refusal>) {
@@ -253,7 +315,8 @@ impl Strategy for Baskets {
     fn digest(&self, h: &mut StateHasher) {
         for m in &self.matches {
             h.debug(&(&m.tops, &m.flight, m.hoped, &m.tally, m.pending, m.known, m.finder.possible()));
-            h.debug(&(m.seen.rows(), m.seen.lost()));
+            h.debug(&(m.seen.rows(), m.seen.lost(), m.flights));
+            m.records.digest(h);
         }
         self.apart.iter().for_each(|qty| h.u64(qty.micro()));
     }
@@ -275,6 +338,8 @@ impl Linked {
             priced: Vec::with_capacity(finder.candidates()),
             seen: Seen::new(finder.candidates()),
             flight: Flight::default(),
+            flights: 0,
+            records: Records::default(),
             hoped: (0, Usdc::ZERO),
             tally: Tally::default(),
             scored: named.and_then(|first| first.of_match).filter(|place| place.index == index).map(|p| p.first),
@@ -409,7 +474,9 @@ impl Linked {
             return;
         }
         self.hoped = (found.edge_ppm(), found.edge);
+        self.flights += 1;
         self.flight = Flight {
+            n: self.flights,
             stage: Stage::Sent,
             candidate,
             worst,
@@ -417,7 +484,7 @@ impl Linked {
             legs: found.legs.iter().map(|l| flight::Leg::new(l.instrument, l.token)).collect(),
             tries: 0,
             since: view.now,
-            again: Nanos::default(),
+            ..Flight::default()
         };
     }
 
