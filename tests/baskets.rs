@@ -6,6 +6,8 @@ mod baskets_support;
 mod desk_support;
 #[path = "baskets_support/failed.rs"]
 mod failed;
+#[path = "baskets_support/flights.rs"]
+mod flights;
 
 use baskets_support::{
     A_SERIES, Book, Dice, MAPS, TOTAL, Told, UNDER, at, bo3, desk, desk_with, fill, fill_as, kill, names, params,
