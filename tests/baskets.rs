@@ -8,6 +8,8 @@ mod desk_support;
 mod failed;
 #[path = "baskets_support/flights.rs"]
 mod flights;
+#[path = "baskets_support/quoting.rs"]
+mod quoting;
 
 use baskets_support::{
     A_SERIES, Book, Dice, MAPS, TOTAL, Told, UNDER, at, bo3, desk, desk_with, fill, fill_as, kill, names, params,

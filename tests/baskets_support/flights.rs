@@ -1,5 +1,5 @@
-//! Baskets whose legs fill in parts, are refused, fill late, and whose trades fail, against a bookkeeper who only knows
-//! the history.
+//! Baskets, taken and quoted, whose legs fill in parts, are refused, fill late, and whose trades fail, against a
+//! bookkeeper who only knows the history.
 
 use std::collections::BTreeMap;
 
@@ -12,11 +12,12 @@ use polyloly_fast::{
     },
     strategies::{self, baskets::flight::Stage},
     types::{
-        Event, InstrumentIx, MatchIx, Qty, Side, TradeKey, Universe, Usdc,
+        Event, InstrumentIx, MarketIx, MatchIx, Nanos, Qty, Side, TradeKey, Universe, Usdc,
         event::{
-            AckStatus, ControlEvent, KillReason, MatchEvent, MatchPhase, OrderChange, RejectReason, ReplyEvent,
-            TradeStatus, UserEvent,
+            AckStatus, BookSide, ControlEvent, KillReason, MatchEvent, MatchPhase, OrderChange, RejectReason,
+            ReplyEvent, TradeStatus, UserEvent,
         },
+        order::OrderState,
     },
 };
 
@@ -26,9 +27,11 @@ use super::{
 };
 
 /// Baskets that are sent.
-const CASES: u32 = 10_000;
+const CASES: u64 = 10_000;
 /// The venue answers an order within this.
 const ANSWERED_MS: u64 = 8_000;
+/// Least that a bid leaves, ppm.
+const QUOTE_EDGE_PPM: i64 = 4_000;
 /// A trade of a basket is final before so many more are sent.
 const SETTLED_WITHIN: u32 = 8;
 /// A flight is over within this: each try is answered, and each wait for a chance is given up.
@@ -67,11 +70,14 @@ struct Flown {
     worst: u8,
     /// The states that the match could come to when it was sent.
     possible: States,
-    began: u64,
+    /// It began as a bid for one leg, and nothing of it is filled.
+    only_bid: bool,
 }
 
 struct World {
     sim: Told,
+    /// Bids may rest.
+    quote: bool,
     /// What the match feed says, again and again.
     game: Option<MatchEvent>,
     dice: Dice,
@@ -98,6 +104,8 @@ struct Counts {
     unwound: u32,
     again: u32,
     kills: u32,
+    bids: u32,
+    bids_filled: u32,
 }
 
 /// The cash of so many shares at a limit, worse for us: written down anew, from the venue's formula.
@@ -106,7 +114,7 @@ fn cash(universe: &Universe, order: &Approved, qty: Qty) -> i64 {
     let (q, p) = (i128::from(qty.micro()), i128::from(i.price.units()));
     let rate = i128::from(universe.market(i.instrument.market()).fee.rate_ppm);
     let up = |a: i128, b: i128| (a + b - 1) / b;
-    let fee = 10 * up(q * rate * p * (10_000 - p), 1_000_000_000_000_000);
+    let fee = if i.post_only { 0 } else { 10 * up(q * rate * p * (10_000 - p), 1_000_000_000_000_000) };
     (match i.side {
         Side::Buy => up(q * p, 10_000) + fee,
         Side::Sell => q * p / 10_000 - fee,
@@ -114,7 +122,7 @@ fn cash(universe: &Universe, order: &Approved, qty: Qty) -> i64 {
 }
 
 impl World {
-    fn new(seed: u64, score: Option<[u8; 2]>) -> Self {
+    fn new(seed: u64, score: Option<[u8; 2]>, quote: bool) -> Self {
         let much = Usdc::dollars(1_000_000_000);
         let mut p = params();
         p.risk = Limits {
@@ -131,14 +139,17 @@ impl World {
             ..p.risk
         };
         p.baskets.near_ppm = 0;
+        (p.baskets.quote, p.baskets.quote_edge_ppm) = (quote, QUOTE_EDGE_PPM as u32);
         let universe = baskets_support::bo3();
         let mut sim = Told::of(baskets_support::open_with(strategies::core(&universe, &p), much));
-        (0..7).for_each(|m| drop(sim.book_with(InstrumentIx(2 * m), QUIET)));
+        // In books as wide as these bids would rest from the start.
+        (0..7).filter(|_| !quote).for_each(|m| drop(sim.book_with(InstrumentIx(2 * m), QUIET)));
         let game = score.map(|s| MatchEvent { phase: MatchPhase::Running, map: s[0] + s[1] + 1, score: s });
         game.into_iter().for_each(|game| drop(sim.hear(Event::Match(game))));
         sim.last();
         Self {
             sim,
+            quote,
             game,
             dice: Dice(seed),
             universe,
@@ -160,12 +171,14 @@ impl World {
         let basket = finder.baskets()[n];
         let tokens: Vec<_> = basket.tokens.iter().filter_map(|t| finder.token(*t)).collect();
         let each = u64::from(basket.worst) * 5_000 / tokens.len() as u64;
+        // Where bids may rest, mostly a little too dear to be taken.
+        let cheaper = if self.quote { 220 } else { 500 };
         for token in tokens {
-            let ask = each.saturating_sub(self.dice.below(500)).clamp(1_000, 9_000) as u16;
+            let ask = each.saturating_sub(self.dice.below(cheaper)).clamp(1_000, 9_000) as u16;
             let shares = 5 + self.dice.below(60);
             self.sim.book(token, ask, shares);
+            self.heard();
         }
-        self.heard();
     }
 
     /// Something moves in one market, mostly one that a leg is in.
@@ -174,7 +187,7 @@ impl World {
         let leg = legs.get(self.dice.below(3) as usize).map(|l| l.instrument);
         let token = leg.filter(|_| !self.dice.once_in(4)).unwrap_or(InstrumentIx(self.dice.below(14) as u16));
         let book = self.sim.0.core.book(token);
-        let ask = book.best(polyloly_fast::types::event::BookSide::Ask).map_or(5_000, |l| l.price.units());
+        let ask = book.best(BookSide::Ask).map_or(5_000, |l| l.price.units());
         let moved = (i64::from(ask) + self.dice.below(601) as i64 - 260).clamp(1_000, 9_500) as u16;
         self.sim.book(token, moved, 3 + self.dice.below(60));
         self.heard();
@@ -189,19 +202,27 @@ impl World {
         if !sent.is_empty() {
             let new = !self.flown.contains_key(&n);
             let flown = self.flown.entry(n).or_insert_with(|| Flown {
-                tokens: sent.iter().map(|o| o.intent().instrument).collect(),
+                tokens: flight.legs.iter().map(|l| l.instrument).collect(),
                 wanted: sent[0].intent().qty,
                 legs: BTreeMap::new(),
                 rounds: 0,
                 worst: flight.worst,
                 possible,
-                began: now,
+                only_bid: sent[0].intent().post_only,
             });
             flown.rounds += 1;
             // The first, and after it as many as are allowed, each time that it flies.
             assert!(flown.rounds <= 1 + u32::from(tries) * (1 + u32::from(flight.flown)), "{}", flown.rounds);
             assert!(flight.flown <= tries);
             if new {
+                self.counts.bids += u32::from(flown.only_bid);
+                if flown.only_bid {
+                    let book = self.sim.0.core.book(sent[0].intent().instrument);
+                    let best = |side| book.best(side).expect("both sides").price.units();
+                    let price = sent[0].intent().price.units();
+                    assert!(sent.len() == 1 && price < best(BookSide::Ask));
+                    assert!((best(BookSide::Bid)..=best(BookSide::Bid) + 1).contains(&price));
+                }
                 assert!(sent.iter().all(|o| o.intent().side == Side::Buy && o.intent().qty == flown.wanted));
             } else if sent[0].intent().side == Side::Buy {
                 self.counts.completed += 1;
@@ -238,9 +259,35 @@ impl World {
             let (accepted, over, matched, owed) = (false, false, Qty::ZERO, Qty::ZERO);
             self.orders.push(Order { approved, flight: n, since, accepted, matched, over, owed });
         }
+        self.watch_bids();
         self.watch_time();
         if self.sim.stage() == Stage::Idle {
             self.add_up();
+        }
+    }
+
+    /// No more than one bid rests, and while it could be pulled and is not, the others' offers carry it.
+    fn watch_bids(&self) {
+        let core = &self.sim.0.core;
+        let now = Nanos(self.sim.0.now);
+        let bids: Vec<_> = core.working().filter(|o| o.intent.post_only).collect();
+        assert!(bids.len() <= 1, "{bids:?}");
+        for bid in bids.into_iter().filter(|o| o.cancellable(now)) {
+            assert_eq!(self.sim.stage(), Stage::Quoting);
+            let own = bid.intent.instrument;
+            let flown = &self.flown[&self.sim.flight().n];
+            let held = flown.legs.get(&own).map_or(0, |l| l.0);
+            let q = i128::from(bid.leaves().micro() as i64 + held);
+            let up = |a: i128, b: i128| (a + b - 1) / b;
+            let mut left = q / 2 * i128::from(flown.worst) - up(q * i128::from(bid.intent.price.units()), 10_000);
+            for token in flown.tokens.iter().filter(|t| **t != own) {
+                assert!(core.book(*token).trusted());
+                let ask = core.book(*token).best(BookSide::Ask).expect("an offer");
+                let p = i128::from(ask.price.units());
+                assert!(q <= i128::from(ask.qty.micro()), "{q} of {}", ask.qty);
+                left -= up(q * p, 10_000) + up(q * 50_000 * p * (10_000 - p), 100_000_000_000_000);
+            }
+            assert!(left * 1_000_000 >= q * i128::from(QUOTE_EDGE_PPM), "{left} of {q}: {:?}", bid.intent);
         }
     }
 
@@ -258,7 +305,8 @@ impl World {
     /// No flight takes longer than its tries and waits can.
     fn watch_time(&mut self) {
         let (n, now) = (self.sim.flight().n, self.sim.0.now);
-        let active = self.sim.stage() != Stage::Idle;
+        // A bid may rest as long as it is carried.
+        let active = !matches!(self.sim.stage(), Stage::Idle | Stage::Quoting);
         self.flying = match self.flying {
             Some((of, since)) if active && of == n => {
                 let ms = (now - since) / 1_000_000;
@@ -266,7 +314,7 @@ impl World {
                 Some((of, since))
             }
             _ if active => {
-                self.counts.again += u32::from(self.flown.get(&n).is_some_and(|f| f.began < now));
+                self.counts.again += u32::from(self.sim.flight().flown > 0);
                 Some((n, now))
             }
             _ => None,
@@ -279,7 +327,8 @@ impl World {
         let (mut level, mut nothing, mut uneven) = (0, 0, 0);
         let (mut shares, mut paid, mut pays) = (0, 0, 0);
         let mut held = [0_i64; 14];
-        for flown in self.flown.values() {
+        let baskets_sent = || self.flown.values().filter(|f| !f.only_bid);
+        for flown in baskets_sent() {
             let legs: Vec<_> = flown.tokens.iter().map(|t| flown.legs.get(t).copied().unwrap_or_default()).collect();
             flown.tokens.iter().zip(&legs).for_each(|(t, l)| held[t.ix()] += l.0);
             let (least, most) = (legs.iter().map(|l| l.0).min().unwrap(), legs.iter().map(|l| l.0).max().unwrap());
@@ -295,7 +344,7 @@ impl World {
             }
         }
         let tally = self.sim.tally();
-        assert_eq!((tally.sent, tally.level), (self.flown.len() as u64, level));
+        assert_eq!((tally.sent, tally.level), (baskets_sent().count() as u64, level));
         assert_eq!((tally.nothing, tally.uneven), (nothing, uneven));
         assert_eq!((tally.shares, tally.paid, tally.pays), (Qty(shares as u64), Usdc(paid), Usdc(pays)));
         for (i, held) in (0..).map(InstrumentIx).zip(held) {
@@ -333,7 +382,9 @@ impl World {
         let o = &self.orders[t.order];
         let cash = cash(&self.universe, &o.approved, t.qty);
         let sign = if (o.approved.intent().side == Side::Buy) == there { 1 } else { -1 };
-        let leg = self.flown.get_mut(&o.flight).unwrap().legs.entry(o.approved.intent().instrument).or_default();
+        let flown = self.flown.get_mut(&o.flight).unwrap();
+        self.counts.bids_filled += u32::from(core::mem::take(&mut flown.only_bid));
+        let leg = flown.legs.entry(o.approved.intent().instrument).or_default();
         *leg = (leg.0 + sign * t.qty.micro() as i64, leg.1 + sign * cash);
     }
 
@@ -349,7 +400,7 @@ impl World {
             side: i.side,
             qty: t.qty,
             notional: t.qty.notional_floor(i.price),
-            taker_curve: Some(i.price.curve(t.qty)),
+            taker_curve: (!i.post_only).then(|| i.price.curve(t.qty)),
             status,
         };
         if matches!(status, TradeStatus::Confirmed | TradeStatus::Failed) {
@@ -382,6 +433,7 @@ impl World {
     fn answer(&mut self, n: usize) {
         let order = self.orders[n].approved.hash();
         let leaves = self.orders[n].approved.intent().qty - self.orders[n].matched;
+        let rests = self.orders[n].approved.intent().post_only;
         if !self.orders[n].accepted {
             self.orders[n].accepted = true;
             self.reply(ReplyEvent::Sent { order });
@@ -394,6 +446,7 @@ impl World {
                     self.end(n);
                     self.reply(ReplyEvent::Rejected { order, reason: RejectReason::MinSize });
                 }
+                _ if rests => self.reply(ReplyEvent::Accepted { order, status: AckStatus::Live }),
                 _ => self.reply(ReplyEvent::Accepted { order, status: AckStatus::Delayed }),
             }
             return;
@@ -403,7 +456,18 @@ impl World {
             1 => Qty(self.dice.below(leaves.micro() + 1)).floor_to_cents(),
             _ => Qty(self.dice.below(leaves.micro() + 1)),
         };
-        match self.dice.below(8) {
+        // A bid rests until it is pulled, and may be filled before the venue reads that.
+        let kind = match self.dice.below(8) {
+            kind if !rests => kind,
+            kind if !self.is_pulled(n) => [2, 3, 99, 99, 99, 99, 99, 99][kind as usize],
+            kind => [0, 1, 2, 3, 100, 100, 100, 100][kind as usize],
+        };
+        match kind {
+            99 => {}
+            100 => {
+                self.end(n);
+                self.reply(ReplyEvent::Cancelled { order });
+            }
             // It ends, and what matched is told of later; or nothing more matched.
             0 => {
                 let owed = if self.dice.once_in(2) { part } else { Qty::ZERO };
@@ -440,6 +504,11 @@ impl World {
         }
     }
 
+    fn is_pulled(&self, n: usize) -> bool {
+        let order = self.sim.0.core.order(&self.orders[n].approved.hash());
+        order.is_some_and(|o| o.state == OrderState::CancelPending)
+    }
+
     fn end(&mut self, n: usize) {
         self.orders[n].over = true;
         self.live.retain(|o| *o != n);
@@ -456,7 +525,10 @@ impl World {
 
     /// One thing happens, and what is overdue before it.
     fn step(&mut self) {
-        let overdue = |w: &Self, n: &usize| w.sim.0.now - w.orders[*n].since >= ANSWERED_MS * 1_000_000;
+        let overdue = |w: &Self, n: &usize| {
+            let may_rest = w.orders[*n].approved.intent().post_only && w.orders[*n].accepted && !w.is_pulled(*n);
+            w.sim.0.now - w.orders[*n].since >= ANSWERED_MS * 1_000_000 && !may_rest
+        };
         while let Some(n) = self.live.iter().copied().find(|n| overdue(self, n)) {
             self.answer(n);
         }
@@ -499,17 +571,23 @@ impl World {
 }
 
 /// Sends so many baskets and sees each through. What happened.
-fn fly(seed: u64, score: Option<[u8; 2]>, baskets: u32) -> (Counts, [u64; 3], usize) {
-    let mut world = World::new(seed, score);
+fn fly(seed: u64, score: Option<[u8; 2]>, quote: bool, baskets: u64) -> (Counts, [u64; 3], usize) {
+    let mut world = World::new(seed, score, quote);
     let mut steps = 0;
-    while (world.flown.len() as u32) < baskets || world.sim.stage() != Stage::Idle || !world.open_trades.is_empty() {
+    let mut closed = false;
+    while world.sim.tally().sent < baskets || world.sim.stage() != Stage::Idle || !world.open_trades.is_empty() {
         // The next is offered when the last is over; its trades need not be.
-        if world.sim.stage() == Stage::Idle && (world.flown.len() as u32) < baskets && world.dice.once_in(2) {
+        let (enough, idle) = (world.sim.tally().sent >= baskets, world.sim.stage() == Stage::Idle);
+        if !enough && (idle && world.dice.once_in(2) || world.sim.stage() == Stage::Quoting && world.dice.once_in(8)) {
             world.offer();
+        }
+        if enough && !core::mem::replace(&mut closed, true) {
+            (0..7).for_each(|m| world.sim.control(ControlEvent::Halt(MarketIx(m))));
+            world.heard();
         }
         world.step();
         steps += 1;
-        assert!(steps < 2_000 * baskets, "{} baskets: {:?}", world.flown.len(), world.counts);
+        assert!(steps < 2_000 * baskets, "{:?}: {:?}", world.sim.tally(), world.counts);
     }
     let tally = world.sim.tally();
     (world.counts, [tally.level, tally.nothing, tally.uneven], world.orders.len())
@@ -519,9 +597,9 @@ fn fly(seed: u64, score: Option<[u8; 2]>, baskets: u32) -> (Counts, [u64; 3], us
 fn ten_thousand_flights_come_to_what_their_history_says() {
     let scores = [None, Some([1, 0]), Some([1, 1])];
     let (mut sum, mut ends, mut orders) = (Counts::default(), [0; 3], 0);
-    let worlds = 100;
+    let worlds = 120;
     for n in 0..worlds {
-        let (c, e, o) = fly(u64::from(n) + 1, scores[n as usize % 3], CASES / worlds);
+        let (c, e, o) = fly(n + 1, scores[n as usize % 3], n % 2 == 1, CASES.div_ceil(worlds));
         for (all, one) in [
             (&mut sum.fills, c.fills),
             (&mut sum.late, c.late),
@@ -531,6 +609,8 @@ fn ten_thousand_flights_come_to_what_their_history_says() {
             (&mut sum.unwound, c.unwound),
             (&mut sum.again, c.again),
             (&mut sum.kills, c.kills),
+            (&mut sum.bids, c.bids),
+            (&mut sum.bids_filled, c.bids_filled),
         ] {
             *all += one;
         }
@@ -538,9 +618,10 @@ fn ten_thousand_flights_come_to_what_their_history_says() {
         orders += o;
     }
     println!("{} baskets, {orders} orders, {sum:?}; level, nothing, uneven: {ends:?}", ends.iter().sum::<u64>());
-    assert!(ends.iter().sum::<u64>() >= u64::from(CASES));
+    assert!(ends.iter().sum::<u64>() >= CASES);
     // A history in which nothing happens proves nothing.
     assert!(sum.fills > 20_000 && sum.failed > 1_000 && sum.late > 500 && sum.never > 200, "{sum:?}");
     assert!(sum.completed > 1_000 && sum.unwound > 500 && sum.again > 500, "{sum:?}");
+    assert!(sum.bids > 2_000 && sum.bids_filled > 500, "{sum:?}");
     assert!(ends.iter().all(|n| *n > 500), "{ends:?}");
 }

@@ -47,10 +47,18 @@ impl Linked {
     pub(super) fn told(&mut self, view: &View<'_>, fill: &NewFill, void: bool, params: &BasketsParams) {
         let Some(order) = self.records.order(&fill.order) else { return };
         let change = Change::of(&order, fill, void, view.spec_of(fill.instrument.market()).fee);
-        if order.flight == self.flight.n {
-            return self.flight.change(&change);
+        let current = order.flight == self.flight.n;
+        let flight = if current { Some(&mut self.flight) } else { self.records.flight(order.flight) };
+        let Some(flight) = flight else { return };
+        // A bid is a basket once something of it is filled.
+        if !core::mem::replace(&mut flight.sent, true) {
+            self.tally.sent += 1;
+            let hoped = if current { self.hoped } else { (i64::MIN, Usdc::ZERO) };
+            self.seen.taken(flight.candidate, hoped.0, hoped.1, view.now);
         }
-        let Some(flight) = self.records.flight(order.flight) else { return };
+        if current {
+            return flight.change(&change);
+        }
         self.tally.take_back(flight);
         flight.change(&change);
         flight.due = !flight.level() && flight.flown < params.tries;
@@ -82,10 +90,11 @@ impl Linked {
                 late: view.now.since(self.flight.since) >= u64::from(wait) * 1_000_000,
             };
             let mut intents = Together::NONE;
-            if self.flight.stage == Stage::Partial && !facts.level && facts.try_left {
+            let from = self.flight.stage;
+            if matches!(from, Stage::Partial | Stage::Quoting) && !facts.level && facts.try_left {
                 (facts.choice, intents) = choose(view, &self.flight, params);
             }
-            let (stage, act) = flight::next(self.flight.stage, &facts);
+            let (stage, act) = flight::next(from, &facts);
             if act != Act::Nothing {
                 if out.push(Wish::Together(intents)).is_err() {
                     return;
@@ -94,14 +103,27 @@ impl Linked {
                 self.flight.since = view.now;
                 self.flight.again = after(view.now, params);
             }
-            let moved = stage != self.flight.stage;
+            let moved = stage != from;
             self.flight.stage = stage;
+            if moved && from == Stage::Quoting && stage != Stage::Idle {
+                self.flight.since = view.now;
+            }
+            if moved && from == Stage::Quoting && stage == Stage::Idle && self.flight.sent {
+                // It was filled, and those trades failed.
+                self.tally.count(&mut self.flight);
+            }
             if moved && stage == Stage::Done {
                 self.tally.count(&mut self.flight);
             }
             if moved && stage == Stage::Idle {
                 let over = core::mem::take(&mut self.flight);
-                self.flight.again = after(view.now, params);
+                if from == Stage::Quoting {
+                    // The next bid waits. A basket that can be taken does not.
+                    self.quote_again = after(view.now, params);
+                    self.pending = u16::MAX;
+                } else {
+                    self.flight.again = after(view.now, params);
+                }
                 // One that only waited for quotes to be pulled sent nothing.
                 if over.n > 0 {
                     self.records.over(over);
@@ -130,13 +152,18 @@ impl Linked {
                     price: intent.price,
                     rests: intent.post_only,
                 });
+                if flight.stage == Stage::Quoting {
+                    self.tally.quoted += 1;
+                    self.seen.quoted(flight.candidate, flight.since);
+                }
                 if flight.stage == Stage::Sent && first {
+                    flight.sent = true;
                     self.tally.sent += 1;
                     self.seen.taken(flight.candidate, self.hoped.0, self.hoped.1, flight.since);
                 }
             }
             // None of them left: another time. A try of a basket that is on its way is used up.
-            Err(_) if flight.stage == Stage::Sent => {
+            Err(_) if matches!(flight.stage, Stage::Sent | Stage::Quoting) => {
                 let (candidate, now) = (flight.candidate, flight.since);
                 self.flight = flight::Flight { again: after(now, params), candidate, since: now, ..Default::default() };
                 self.seen.not_taken(candidate, Reason::Refused, self.hoped.0, self.hoped.1, now);
@@ -203,6 +230,10 @@ fn choose(view: &View<'_>, flight: &flight::Flight, params: &BasketsParams) -> (
     let sells = trade(view, flight, Side::Sell, excess);
     let paid = flight.paid();
     let back = paid - sells.cash - flight::pays(flight.worst, least);
+    // Whoever owns what stands in the way pulls it: these markets are claimed.
+    if buys.blocked {
+        return (Choice::Wait, Together::NONE);
+    }
     if let Some(orders) = buys.orders {
         let loss = paid - buys.cash - flight::pays(flight.worst, most);
         let allowed = Usdc((u128::from(most.micro()) * u128::from(params.max_loss_ppm) / 1_000_000) as i64);
@@ -220,10 +251,12 @@ fn choose(view: &View<'_>, flight: &flight::Flight, params: &BasketsParams) -> (
 struct Trade {
     orders: Option<Together>,
     cash: Usdc,
+    /// Orders of ours are in the way.
+    blocked: bool,
 }
 
 fn trade(view: &View<'_>, flight: &flight::Flight, side: Side, wanted: impl Fn(&Leg) -> Qty) -> Trade {
-    let (mut orders, mut cash) = (Some(Together::NONE), Usdc::ZERO);
+    let (mut orders, mut cash, mut blocked) = (Some(Together::NONE), Usdc::ZERO, false);
     for leg in flight.legs.iter().filter(|l| wanted(l) > Qty::DUST) {
         let i = leg.instrument;
         let spec = view.spec_of(i.market());
@@ -250,10 +283,11 @@ fn trade(view: &View<'_>, flight: &flight::Flight, side: Side, wanted: impl Fn(&
             }
         };
         let clear = in_the_way(view, i, side, level.price).next().is_none();
+        blocked |= !clear;
         match &mut orders {
             Some(list) if takes && clear => *list = list.and(leg_intent(view, i, side, level.price, there)),
             _ => orders = None,
         }
     }
-    Trade { orders: orders.filter(|list| *list != Together::NONE), cash }
+    Trade { orders: orders.filter(|list| *list != Together::NONE), cash, blocked }
 }

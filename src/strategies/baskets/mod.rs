@@ -3,7 +3,7 @@
 //! The markets of a match are separate books whose payoffs are tied: A to win the series and B with 1.5 maps added pay
 //! at least 1 together, whatever happens. A book update re-prices the baskets that its tokens are in, no others; one
 //! whose worst payoff is above its cost, with takers' fees, the venue's hold and half payouts in, is taken whole. What
-//! appears and is not taken is written down with the reason.
+//! appears and is not taken is written down with the reason. Where none can be taken, a bid for one leg may rest.
 //!
 //! An immediate buy spends its whole amount, so every leg is sent at the best offer's own price and for no more than is
 //! offered there: a better limit would buy more of one leg than of the others.
@@ -14,15 +14,21 @@ pub mod flight;
 mod legs;
 pub mod params;
 pub mod price;
+mod quoting;
 pub mod records;
+mod report;
 pub mod seen;
+mod tally;
 
 pub use params::BasketsParams;
+pub use report::Line;
+pub use tally::Tally;
 
 use self::{
     finder::{Basket, Finder, Known, LEGS_MAX},
     flight::{Flight, Stage},
     price::{Offer, Top, Weighed},
+    quoting::Bid,
     records::Records,
     seen::{Reason, Seen},
 };
@@ -33,7 +39,7 @@ use crate::{
         strategy::{NewFill, Play, Strategy, Together, Trust, View, Wish, Wishes},
     },
     types::{
-        InstrumentIx, MarketIx, MatchIx, OrderHash, Qty, Side, Team, TimeInForce, Universe, Usdc,
+        InstrumentIx, MarketIx, MatchIx, Nanos, OrderHash, Qty, Side, Team, TimeInForce, Universe, Usdc,
         event::{BookSide, MatchPhase},
         ids::Outcome,
         market::MarketKind,
@@ -81,6 +87,8 @@ struct Linked {
     flights: u32,
     /// Those that are over, and their orders.
     records: Records,
+    /// The next bid for a leg is not before this.
+    quote_again: Nanos,
     /// What the flight that was just sent would leave, for the record.
     hoped: (i64, Usdc),
     tally: Tally,
@@ -93,78 +101,18 @@ struct Linked {
     known: (u16, Option<[u8; 2]>),
 }
 
-/// What became of the baskets that were sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Sent.
-    pub sent: u64,
-    /// Of which all legs were filled alike, at once or later.
-    pub level: u64,
-    /// Of which none was filled, or everything was sold again.
-    pub nothing: u64,
-    /// Of which what is held is not level.
-    pub uneven: u64,
-    /// Shares of each leg of those that are level.
-    pub shares: Qty,
-    /// What those cost at most, and what they pay at least if the match completes.
-    pub paid: Usdc,
-    /// See `paid`.
-    pub pays: Usdc,
-}
-
-impl Tally {
-    /// A basket is over: what it came to.
-    fn count(&mut self, flight: &mut Flight) {
-        flight.counted = true;
-        self.add(flight, 1);
-    }
-
-    /// It is not over after all, or not as it was.
-    fn take_back(&mut self, flight: &mut Flight) {
-        if core::mem::take(&mut flight.counted) {
-            self.add(flight, -1);
-        }
-    }
-
-    fn add(&mut self, flight: &Flight, times: i64) {
-        let (least, most) = flight.range();
-        let level = most > Qty::DUST && flight.level();
-        let which = match () {
-            () if level => &mut self.level,
-            () if most > Qty::DUST => &mut self.uneven,
-            () => &mut self.nothing,
-        };
-        *which = which.saturating_add_signed(times);
-        if level {
-            self.shares = Qty(self.shares.micro().saturating_add_signed(times * least.micro() as i64));
-            self.paid += Usdc(times * flight.paid().micro());
-            self.pays += Usdc(times * flight::pays(flight.worst, least).micro());
-        }
-    }
-}
-
 /// What one update brought.
 struct Found<'a> {
     /// The best basket that is to be taken.
     best: Option<(u16, Weighed<'a>)>,
     /// One that would be, but for our own quotes.
     blocked: Option<u16>,
-    /// One is worth taking.
+    /// One is worth taking, or a bid for a leg of it.
     pending: bool,
-}
-
-/// Baskets that are told of at the end, the best first.
-const REMARKS_MAX: usize = 5;
-
-/// One basket that appeared, for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
-    /// The match.
-    pub of: MatchIx,
-    /// Its tokens.
-    pub tokens: Vec<InstrumentIx>,
-    /// What was seen of it.
-    pub row: seen::Row,
+    /// The best bid for a leg of one that cannot be taken.
+    bid: Option<(u16, Bid)>,
+    /// One could be taken if no bid for a leg rested.
+    better: bool,
 }
 
 impl Baskets {
@@ -195,7 +143,10 @@ impl Baskets {
     pub fn claims(&self, m: MarketIx) -> bool {
         let Some(Some((at, _))) = self.places.get(m.ix()) else { return false };
         let flight = &self.matches[*at].flight;
-        flight.active() && flight.legs.iter().any(|l| l.instrument.market() == m)
+        // A bid that rests claims only where it stands, until something of it is filled.
+        let rests = flight.stage == Stage::Quoting && flight.range().1.is_zero();
+        let claimed = if rests { 1 } else { LEGS_MAX };
+        flight.active() && flight.legs.iter().take(claimed).any(|l| l.instrument.market() == m)
     }
 
     /// True if a fill is of an order of ours.
@@ -241,22 +192,6 @@ impl Baskets {
     pub fn finder(&self, of: MatchIx) -> Option<&Finder> {
         self.matches.iter().find(|m| m.index == of).map(|m| &m.finder)
     }
-
-    /// Every basket that appeared, the best first. Allocates; never called on the hot path.
-    pub fn report(&self) -> Vec<Line> {
-        let line = |m: &Linked, row: &seen::Row| {
-            let tokens = m.finder.tokens_of(row.candidate).collect();
-            Line { of: m.index, tokens, row: *row }
-        };
-        let mut lines: Vec<_> = self.matches.iter().flat_map(|m| m.seen.rows().iter().map(|r| line(m, r))).collect();
-        lines.sort_by_key(|l| core::cmp::Reverse(l.row.best_ppm));
-        lines
-    }
-
-    /// Appearances that found no row.
-    pub fn unrecorded(&self) -> u64 {
-        self.matches.iter().map(|m| m.seen.lost()).sum()
-    }
 }
 
 impl Strategy for Baskets {
@@ -270,6 +205,7 @@ impl Strategy for Baskets {
         linked.fly_again(view);
         if linked.flight.active() {
             linked.fly(view, params, out);
+            linked.tend(view, params, out);
         }
         linked.watch(view, params, place, out);
     }
@@ -291,31 +227,13 @@ impl Strategy for Baskets {
     }
 
     fn remarks(&self, universe: &Universe) -> Vec<String> {
-        let name = |i: &InstrumentIx| {
-            let spec = universe.market(i.market());
-            format!("{} of {}", spec.outcomes[i.outcome() as usize], spec.slug)
-        };
-        let said = |line: &Line| {
-            let legs: Vec<_> = line.tokens.iter().map(name).collect();
-            let reasons = Reason::ALL.iter().map(|r| (r.as_str(), line.row.not_taken[*r as usize]));
-            let reasons: Vec<_> = reasons.filter(|(_, n)| *n > 0).map(|(r, n)| format!("{r} {n}")).collect();
-            let not = if reasons.is_empty() { String::new() } else { format!(", not taken: {}", reasons.join(", ")) };
-            let (taken, best, ppm) = (line.row.taken, line.row.best, line.row.best_ppm);
-            format!("basket {}: taken {taken}{not}; at best {best} pUSD, {ppm} ppm a share", legs.join(" + "))
-        };
-        let lines = self.report();
-        if lines.is_empty() {
-            let watched: usize = self.matches.iter().map(|m| m.finder.candidates()).sum();
-            let none = (watched > 0).then(|| format!("no basket appeared; {watched} combinations were watched"));
-            return none.into_iter().collect();
-        }
-        lines.iter().take(REMARKS_MAX).map(said).collect()
+        self.sentences(universe)
     }
 
     fn digest(&self, h: &mut StateHasher) {
         for m in &self.matches {
             h.debug(&(&m.tops, &m.flight, m.hoped, &m.tally, m.pending, m.known, m.finder.possible()));
-            h.debug(&(m.seen.rows(), m.seen.lost(), m.flights));
+            h.debug(&(m.seen.rows(), m.seen.lost(), m.flights, m.quote_again));
             m.records.digest(h);
         }
         self.apart.iter().for_each(|qty| h.u64(qty.micro()));
@@ -340,6 +258,7 @@ impl Linked {
             flight: Flight::default(),
             flights: 0,
             records: Records::default(),
+            quote_again: Nanos::default(),
             hoped: (0, Usdc::ZERO),
             tally: Tally::default(),
             scored: named.and_then(|first| first.of_match).filter(|place| place.index == index).map(|p| p.first),
@@ -400,13 +319,17 @@ impl Linked {
         }
         let again = self.pending & 1 << place != 0;
         self.pending &= !(1 << place);
-        let mut found = Found { best: None, blocked: None, pending: false };
-        for (token, outcome) in [(2 * place, Outcome::Yes), (2 * place + 1, Outcome::No)] {
+        let mut found = Found { best: None, blocked: None, pending: false, bid: None, better: false };
+        let moved = [(2 * place, Outcome::Yes), (2 * place + 1, Outcome::No)].map(|(token, outcome)| {
             let (fee, hold) = (view.spec.fee, self.hold_ppm[usize::from(place)]);
             let offer = view.best_of_others(view.market.instrument(outcome), BookSide::Ask);
             let top = offer.map_or(Top::NONE, |l| Top::of(l.price, l.qty, fee, hold));
             let before = core::mem::replace(&mut self.tops[usize::from(token)], top);
-            if again || top.price_ppm != before.price_ppm {
+            top.price_ppm != before.price_ppm
+        });
+        for (token, moved, twin) in [(2 * place, moved[0], moved[1]), (2 * place + 1, moved[1], moved[0])] {
+            // One token's offers are the other's bids.
+            if again || moved || params.quote && twin {
                 self.screen(view, params, token, &mut found);
             }
         }
@@ -414,6 +337,8 @@ impl Linked {
         match found {
             Found { best: Some((candidate, weighed)), .. } => self.take(view, candidate, &weighed, out),
             Found { blocked: Some(candidate), .. } => self.clear_the_way(view, candidate, out),
+            Found { better: true, .. } => self.pull(view, out),
+            Found { bid: Some((candidate, bid)), .. } => self.rest(view, candidate, &bid, out),
             _ => {}
         }
     }
@@ -427,20 +352,33 @@ impl Linked {
             let legs = b.tokens.map(|t| &self.tops[usize::from(t)]);
             let gross = b.pays_ppm - legs.iter().map(|t| t.price_ppm).sum::<i32>();
             let edge = b.pays_net_ppm - legs.iter().map(|t| t.all_in_ppm).sum::<i32>();
-            if gross <= 0 && edge <= near {
+            let quotable = edge < enough && !self.flight.active() && self.may_quote(b, edge, params);
+            if gross <= 0 && edge <= near && !quotable {
                 self.seen.gone(b.candidate);
                 continue;
             }
             let qty = price::size(legs.iter().map(|t| t.qty), params);
             let worth = |ppm: i64| Usdc(ppm.saturating_mul(qty.micro() as i64).div_euclid(PPM));
+            let basket = self.finder.baskets().get(usize::from(n));
+            let bid = basket.filter(|_| quotable).map(|basket| self.bid(view, basket, params));
+            found.pending |= bid.is_some();
+            if let Some(Err(why)) = bid.filter(|bid| *bid != Err(Reason::MinEdge)) {
+                self.seen.not_taken(b.candidate, why, edge.into(), worth(edge.into()), view.now);
+                continue;
+            }
             if edge < enough {
+                if let Some(Ok(bid)) = bid
+                    && found.bid.is_none_or(|(_, other)| bid.beats(&other))
+                {
+                    found.bid = Some((b.candidate, bid));
+                }
                 let fees = legs.iter().map(|t| t.fee_ppm).sum();
                 let why = price::reason(gross, fees, edge, b.pays_ppm - b.pays_net_ppm);
                 self.seen.not_taken(b.candidate, why, edge.into(), worth(edge.into()), view.now);
                 continue;
             }
             found.pending = true;
-            let Some(basket) = self.finder.baskets().get(usize::from(n)) else { continue };
+            let Some(basket) = basket else { continue };
             match weigh(view, &self.finder, &self.flight, params, basket) {
                 Ok(this) => match &found.best {
                     Some((_, other)) if other.edge >= this.edge => {
@@ -457,6 +395,7 @@ impl Linked {
                     if why == Reason::OwnQuote && !self.flight.active() {
                         found.blocked = Some(b.candidate);
                     }
+                    found.better |= why == Reason::Busy && self.flight.stage == Stage::Quoting;
                     self.seen.not_taken(b.candidate, why, ppm, worth(ppm), view.now);
                 }
             }

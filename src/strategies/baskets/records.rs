@@ -4,8 +4,8 @@
 //! was of. What is told of one whose flight is over changes that flight's record; if its legs are not level then, it
 //! is flown again.
 //!
-//! The bound: [`ORDERS_KEPT`] orders and [`FLIGHTS_KEPT`] flights a match. The oldest are forgotten first: of what they
-//! held it is only known how much, not what for.
+//! The bound: [`ORDERS_KEPT`] orders, [`FLIGHTS_KEPT`] flights and [`BIDS_KEPT`] bids a match. The oldest are forgotten
+//! first: of what they held it is only known how much, not what for.
 
 use super::flight::Flight;
 use crate::{
@@ -20,6 +20,8 @@ use crate::{
 pub const ORDERS_KEPT: usize = 256;
 /// Flights that are remembered after their end.
 pub const FLIGHTS_KEPT: usize = 64;
+/// Bids that nothing was filled of, remembered besides: they are many, and nearly all of them are over.
+pub const BIDS_KEPT: usize = 16;
 
 /// An order of a flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +91,7 @@ impl Flight {
 #[derive(Debug, Default)]
 pub struct Records {
     orders: heapless::Deque<Ordered, ORDERS_KEPT>,
-    flights: heapless::Vec<Flight, FLIGHTS_KEPT>,
+    flights: heapless::Vec<Flight, { FLIGHTS_KEPT + BIDS_KEPT }>,
 }
 
 impl Records {
@@ -108,17 +110,31 @@ impl Records {
         self.orders.iter().rev().find(|o| o.hash == *hash).copied()
     }
 
-    /// A flight is over. One that never held anything makes room first.
+    /// A flight is over. The oldest of its kind makes room.
     pub fn over(&mut self, flight: Flight) {
-        if self.flights.is_full() {
-            self.flights.remove(self.flights.iter().position(|f| !f.counted).unwrap_or(0));
+        let room = if flight.counted { FLIGHTS_KEPT } else { BIDS_KEPT };
+        let like = |f: &Flight| f.counted == flight.counted;
+        if self.flights.iter().filter(|f| like(f)).count() >= room
+            && let Some(oldest) = self.flights.iter().position(like)
+        {
+            self.flights.remove(oldest);
         }
+        // A bid that was filled after all is a flight since.
+        if self.flights.is_full() {
+            self.flights.remove(0);
+        }
+        // There is room now.
         let _ = self.flights.push(flight);
     }
 
     /// A flight that is over, by its number.
     pub fn flight(&mut self, n: u32) -> Option<&mut Flight> {
         self.flights.iter_mut().rev().find(|f| f.n == n)
+    }
+
+    /// True if one is to be flown again.
+    pub fn due(&self) -> bool {
+        self.flights.iter().any(|f| f.due)
     }
 
     /// Takes out the oldest that is to be flown again.
@@ -137,7 +153,8 @@ impl Records {
         h.u64(u64::MAX);
         for f in &self.flights {
             h.u64(u64::from(f.n) << 32 | u64::from(f.candidate) << 16 | u64::from(f.worst));
-            h.u64(u64::from(f.flown) << 2 | u64::from(f.counted) << 1 | u64::from(f.due));
+            let bits = [f.sent, f.counted, f.due].into_iter().fold(0, |bits, b| bits << 1 | u64::from(b));
+            h.u64(u64::from(f.flown) << 3 | bits);
             h.u64(f.wanted.micro());
             for leg in &f.legs {
                 h.u64(u64::from(leg.instrument.0));
@@ -197,20 +214,26 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_are_forgotten_and_those_that_never_held_anything_before_them() {
+    fn the_oldest_are_forgotten_first_bids_apart_from_flights() {
         let mut records = Records::default();
         (0..=ORDERS_KEPT).for_each(|n| records.sent(ordered(n as u8, n as u32)));
         // The first made way for the last, which has the same id here.
         assert_eq!(records.order(&OrderHash([0; 32])).map(|o| o.flight), Some(ORDERS_KEPT as u32));
         assert_eq!(records.order(&OrderHash([1; 32])).map(|o| o.flight), Some(1));
-        (0..FLIGHTS_KEPT as u32).for_each(|n| records.over(flown(n, n != 5)));
-        records.over(flown(100, true));
-        assert!(records.flight(0).is_some() && records.flight(5).is_none());
-        records.over(flown(101, true));
-        assert!(records.flight(0).is_none() && records.flight(101).is_some());
+        let (flights, bids) = (FLIGHTS_KEPT as u32, BIDS_KEPT as u32);
+        (0..flights + 1).for_each(|n| records.over(flown(n, true)));
+        (100..100 + bids + 3).for_each(|n| records.over(flown(n, false)));
+        let mut kept = |n| records.flight(n).is_some();
+        assert_eq!([0, 1, flights, 102, 103, 102 + bids].map(&mut kept), [false, true, true, false, true, true]);
+        // Bids that are filled late are flights: the whole list is full, and still one goes in.
+        records.flight(103).unwrap().counted = true;
+        (200..203).for_each(|n| records.over(flown(n, n == 200)));
+        assert!(records.flight(200).is_some() && records.flight(202).is_some());
+        assert_eq!(records.flights.len(), FLIGHTS_KEPT + BIDS_KEPT);
         records.flight(7).unwrap().due = true;
+        assert!(records.due());
         assert_eq!(records.again().map(|f| f.n), Some(7));
-        assert!(records.again().is_none() && records.flight(7).is_none());
+        assert!(records.again().is_none() && records.flight(7).is_none() && !records.due());
     }
 
     #[test]
@@ -227,7 +250,7 @@ mod tests {
             records.digest(&mut h);
             h.finish()
         };
-        let changes: [&dyn Fn(&mut Ordered, &mut Flight); 15] = [
+        let changes: [&dyn Fn(&mut Ordered, &mut Flight); 16] = [
             &|_, _| (),
             &|o, _| o.hash = OrderHash([2; 32]),
             &|o, _| o.flight = 8,
@@ -239,6 +262,7 @@ mod tests {
             &|_, f| f.worst = 2,
             &|_, f| f.wanted = Qty::shares(11),
             &|_, f| f.flown = 1,
+            &|_, f| f.sent = true,
             &|_, f| f.counted = true,
             &|_, f| f.due = true,
             &|_, f| f.legs[0].held = Qty::ONE,
