@@ -250,7 +250,8 @@ mod tests {
             records.digest(&mut h);
             h.finish()
         };
-        let changes: [&dyn Fn(&mut Ordered, &mut Flight); 16] = [
+        type Changes<'a> = [&'a dyn Fn(&mut Ordered, &mut Flight); 16];
+        let changes: Changes<'_> = [
             &|_, _| (),
             &|o, _| o.hash = OrderHash([2; 32]),
             &|o, _| o.flight = 8,
