@@ -95,19 +95,20 @@ fn a_bid_rests_on_the_leg_that_makes_the_basket_pay() {
 }
 
 #[test]
-fn a_cent_less_and_nothing_is_bid_for() {
-    // Both legs at one price, so that neither is better: the highest at which a bid at the touch leaves enough.
-    let leaves = |p: u16| 1_000_000 - i64::from(p - 200) * 100 - all_in(p);
-    let highest = (3_000..6_000_u16).rev().find(|p| leaves(*p) >= EDGE).unwrap();
-    for (price, bids) in [(highest, 1), (highest + 1, 0), (highest + 100, 0)] {
+fn a_cent_less_and_nothing_is_bid_for_and_never_a_tick_too_much() {
+    // Two cents below the ask there is just enough left; a tick more would be too much.
+    let other = 4_700;
+    let leaves = |own: u16| 1_000_000 - i64::from(own - 200) * 100 - all_in(other);
+    let own = (4_700..6_000_u16).rev().find(|own| leaves(*own) >= EDGE).unwrap();
+    assert!(leaves(own) < EDGE + 100);
+    for (own, bids) in [(own, 1), (own + 1, 0), (own + 100, 0)] {
         let mut sim = bare(&quoting());
-        let sent = placed(&sim.told(&TOKENS, &[price, price]));
-        assert_eq!((sent.len(), u64::from(sim.stage() == Stage::Quoting)), (bids, bids as u64), "{price}");
-        // As much as leaves enough, and at most a tick over the touch.
+        let sent = placed(&sim.told(&TOKENS, &[own, other]));
+        assert_eq!((sent.len(), u64::from(sim.stage() == Stage::Quoting)), (bids, bids as u64), "{own}");
         if let [bid] = sent[..] {
-            let (units, left) = (bid.intent().price.units(), left(&bid, price));
-            assert!(units == price - 199 || units == price - 200 && left < EDGE + 100, "{units} of {price}: {left}");
-            assert!(left >= EDGE, "{left}");
+            let i = bid.intent();
+            assert_eq!((i.instrument, i.price.units()), (A_SERIES, own - 200));
+            assert!((EDGE..EDGE + 100).contains(&left(&bid, other)));
         }
     }
 }

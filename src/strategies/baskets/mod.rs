@@ -347,12 +347,13 @@ impl Linked {
     #[inline]
     fn screen<'a>(&mut self, view: &View<'a>, params: &BasketsParams, token: u8, found: &mut Found<'a>) {
         let (near, enough) = (-(params.near_ppm as i32), params.min_edge_ppm.max(1) as i32);
+        let quotes = params.quote && !self.flight.active();
         for &n in self.finder.of(token) {
             let Some(b) = self.priced.get(usize::from(n)) else { continue };
             let legs = b.tokens.map(|t| &self.tops[usize::from(t)]);
             let gross = b.pays_ppm - legs.iter().map(|t| t.price_ppm).sum::<i32>();
             let edge = b.pays_net_ppm - legs.iter().map(|t| t.all_in_ppm).sum::<i32>();
-            let quotable = edge < enough && !self.flight.active() && self.may_quote(b, edge, params);
+            let quotable = quotes && edge < enough && self.may_quote(b, edge, params);
             if gross <= 0 && edge <= near && !quotable {
                 self.seen.gone(b.candidate);
                 continue;

@@ -73,7 +73,7 @@ impl Linked {
             _ => 0,
         };
         let most = basket.tokens.into_iter().map(saved).fold(0, i32::max);
-        params.quote && edge_ppm + most >= params.quote_edge_ppm as i32
+        edge_ppm + most >= params.quote_edge_ppm as i32
     }
 
     /// The best bid for a leg of a basket, with everything that decides whether it may rest looked at anew.
