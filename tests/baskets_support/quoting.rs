@@ -17,7 +17,7 @@ use super::{
     A_SERIES, MAPS, TOTAL,
     baskets_support::{Book, Told, all_in, bo3, names, open, params, planted_with},
     desk_support::{cancels, placed, trade},
-    fill, kill, naive_pays,
+    fill, fill_as, kill, naive_pays,
 };
 
 const TOKENS: [InstrumentIx; 2] = [A_SERIES, names::B_PLUS];
@@ -299,6 +299,42 @@ fn a_basket_that_can_be_taken_is_taken_and_the_bid_makes_way() {
     assert_eq!((sent.len(), sim.stage()), (3, Stage::Sent));
     sent.iter().for_each(|o| kill(&mut sim, o));
     assert_eq!(prices.len(), 2);
+}
+
+#[test]
+fn a_basket_whose_trade_failed_goes_before_a_bid() {
+    let (mut sim, prices) = planted(&quoting(), &TOKENS, 200);
+    let legs = placed(&sim.told(&TOKENS, &prices));
+    for leg in &legs {
+        fill_as(&mut sim, leg, leg.intent().qty, &[TradeStatus::Matched]);
+    }
+    // It is done, and now too dear to be taken again.
+    sim.book(TOKENS[0], prices[0] + 150, 100);
+    sim.book(TOKENS[1], prices[1] + 150, 100);
+    sim.tick(2_000);
+    let bid = sim.last()[0];
+    sim.0.rests(bid.hash());
+    assert_eq!((sim.stage(), sim.tally().level), (Stage::Quoting, 1));
+    fill_as(&mut sim, &legs[0], legs[0].intent().qty, &[TradeStatus::Failed]);
+    assert_eq!((sim.stage(), state(&sim, &bid)), (Stage::Quoting, OrderState::CancelPending));
+    sim.hear(polyloly_fast::types::Event::Reply(ReplyEvent::Cancelled { order: bid.hash() }));
+    sim.tick(0);
+    let sent = sim.last();
+    assert_eq!((sim.flight().n, sent.len(), sent[0].intent().instrument), (1, 1, legs[0].intent().instrument));
+}
+
+#[test]
+fn a_bid_that_rested_long_and_is_filled_has_all_the_time_that_others_have() {
+    let (mut sim, prices, bid) = bid();
+    let (leg, _) = other(&bid, &prices);
+    sim.tick(60_000);
+    sim.0.control(ControlEvent::Halt(leg.market()));
+    assert!(filled(&mut sim, 1, &bid, 100).is_empty());
+    sim.tick(5_000);
+    assert_eq!(sim.stage(), Stage::Partial);
+    sim.control(ControlEvent::Resume(leg.market()));
+    let sent = sim.last();
+    assert_eq!((sent.len(), sent[0].intent().instrument, sim.stage()), (1, leg, Stage::Completing));
 }
 
 #[test]
