@@ -4,10 +4,16 @@
 #[path = "baskets_support/mod.rs"]
 mod baskets_support;
 mod desk_support;
+#[path = "baskets_support/failed.rs"]
+mod failed;
+#[path = "baskets_support/flights.rs"]
+mod flights;
+#[path = "baskets_support/quoting.rs"]
+mod quoting;
 
 use baskets_support::{
-    A_SERIES, Book, MAPS, TOTAL, Told, UNDER, at, bo3, desk, desk_with, fill, fill_as, kill, names, params, planted,
-    planted_with, tight,
+    A_SERIES, Book, Dice, MAPS, TOTAL, Told, UNDER, at, bo3, desk, desk_with, fill, fill_as, kill, names, params,
+    planted, planted_with, tight,
 };
 use desk_support::{Script, placed, take};
 use polyloly_fast::{
@@ -573,16 +579,6 @@ fn what_a_basket_holds_is_no_part_of_a_pair_and_own_quotes_make_way() {
     for _ in 0..100 {
         let sent = placed(&sim.tick(100));
         assert!(sent.iter().all(|o| o.intent().purpose == Purpose::Quote), "{sent:?}");
-    }
-}
-
-/// Random numbers of a test: the same with each run.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % n
     }
 }
 

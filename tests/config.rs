@@ -120,6 +120,12 @@ fn what_is_wrong_is_named_with_what_is_right() {
         ("[strategy.pairs]\nttl_s = 9", "strategy.pairs", "{\"ttl_s\":9}", "did you mean `strategy.pair`?"),
         ("[strategy.baskets]\nmax_shares = 4", "strategy.baskets.max_shares", "4", "5 to 100000"),
         ("[strategy.baskets]\nhalf_ppm = 1000001", "strategy.baskets.half_ppm", "1000001", "0 to 1000000"),
+        (
+            "[strategy.baskets]\nquote_edge_ppm = 1999",
+            "strategy.baskets.quote_edge_ppm",
+            "1999",
+            "at least min_edge_ppm",
+        ),
         ("[strategy.baskets]\ntries = 0", "strategy.baskets.tries", "0", "1 to 10"),
         ("[strategy.baskets]\ngive_up_ms = 999", "strategy.baskets.give_up_ms", "999", "at least pause_ms"),
         ("[strategy.baskets]\nmin_edge = 1", "strategy.baskets.min_edge", "1", "`strategy.baskets.min_edge_ppm`"),

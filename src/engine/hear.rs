@@ -168,7 +168,8 @@ impl Desk {
         }
     }
 
-    pub(super) fn hear_user(&mut self, event: &UserEvent) -> Option<NewFill> {
+    /// A fill of ours that the strategy is to be told of, and whether it came or is void.
+    pub(super) fn hear_user(&mut self, event: &UserEvent) -> Option<(NewFill, Booked)> {
         match *event {
             UserEvent::Up => {
                 self.risk.set(Closed::UserStreamDown, false);
@@ -219,12 +220,13 @@ impl Desk {
                 if self.orders.get(&order).is_some_and(Order::is_complete) {
                     self.order_input(&order, Input::Gone);
                 }
-                if booked == Booked::New {
-                    if let Some(strategy) = strategy {
-                        self.risk.guards().filled(instrument, side, strategy, self.now);
-                    }
+                if let (Booked::New, Some(strategy)) = (booked, strategy) {
+                    self.risk.guards().filled(instrument, side, strategy, self.now);
+                }
+                if matches!(booked, Booked::New | Booked::Voided) {
                     let fee = taker_curve.map_or(Usdc::ZERO, |c| fee.fee_on_curve(c, Rounding::HalfEven));
-                    return Some(NewFill { instrument, side, qty, notional, fee, taker: taker_curve.is_some() });
+                    let taker = taker_curve.is_some();
+                    return Some((NewFill { order, instrument, side, qty, notional, fee, taker }, booked));
                 }
             }
         }

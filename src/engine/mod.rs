@@ -50,7 +50,7 @@ use self::{
     gate::{Closed, Gate, MarketGate},
     limits::Limits,
     orders::Order,
-    position::Ledger,
+    position::{Booked, Ledger},
     refusal::Refusal,
     strategy::{Print, Standing, Strategy, Trust, Wish, Wishes},
 };
@@ -139,10 +139,14 @@ impl<S: Strategy> Engine<S> {
                 }
             }
             Event::User(e) => {
-                if let Some(fill) = desk.hear_user(e) {
+                if let Some((fill, booked)) = desk.hear_user(e) {
                     let market = fill.instrument.market();
                     let trust = desk.check_mirror(market);
-                    self.strategy.filled(&desk.view(market, trust), &fill);
+                    let view = desk.view(market, trust);
+                    match booked {
+                        Booked::Voided => self.strategy.failed(&view, &fill),
+                        _ => self.strategy.filled(&view, &fill),
+                    }
                 }
             }
             Event::Reply(e) => desk.hear_reply(e, out),

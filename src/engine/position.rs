@@ -337,7 +337,7 @@ impl Ledger {
     #[inline]
     pub fn settled(&self, i: InstrumentIx) -> Qty {
         let h = self.holding(i);
-        h.settled.min(h.qty).saturating_sub(self.accounts[i.market().ix()].merging)
+        h.sure().saturating_sub(self.accounts[i.market().ix()].merging)
     }
 
     /// Shares of the first outcome minus shares of the second, in micro-shares.

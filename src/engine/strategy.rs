@@ -291,6 +291,8 @@ pub enum Standing {
 /// A fill of one of our orders, as a strategy is told of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NewFill {
+    /// Our order's id.
+    pub order: OrderHash,
     /// The token of our order.
     pub instrument: InstrumentIx,
     /// Our side.
@@ -325,6 +327,9 @@ pub trait Strategy {
 
     /// One of our orders was filled.
     fn filled(&mut self, view: &View<'_>, fill: &NewFill);
+
+    /// A fill that it was told of is void: the trade failed. The order's size stays used up.
+    fn failed(&mut self, _view: &View<'_>, _fill: &NewFill) {}
 
     /// Somebody traded. Told before the book shows it, or after: the venue promises no order.
     fn traded(&mut self, _now: Nanos, _print: &Print) {}

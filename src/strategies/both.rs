@@ -39,9 +39,14 @@ impl Strategy for Both {
     }
 
     fn filled(&mut self, view: &View<'_>, fill: &NewFill) {
-        if !self.baskets.owns(view, fill.instrument, fill.side) {
+        self.baskets.filled(view, fill);
+        if !self.baskets.owns(view, fill) {
             self.pair.filled(&self.of_pair(view), fill);
         }
+    }
+
+    fn failed(&mut self, view: &View<'_>, fill: &NewFill) {
+        self.baskets.failed(view, fill);
     }
 
     fn traded(&mut self, now: Nanos, print: &Print) {

@@ -3,13 +3,20 @@
 use polyloly_fast::{
     engine::restricted::Restricted,
     engine::{Action, Approved, Engine, strategy::Strategy},
-    strategies::{self, Both, Params, baskets::Tally, baskets::flight::Stage, baskets::seen::Row},
+    strategies::{
+        self, Both, Params,
+        baskets::{
+            Tally,
+            flight::{Flight, Stage},
+            seen::Row,
+        },
+    },
     types::{
         ConditionId, Event, InMatch, InstrumentIx, MarketIx, MarketSpec, MatchIx, MatchSpec, Qty, Team, TickSize,
         TokenId, TradeKey, Universe, Usdc,
         event::{
-            AckStatus, ControlEvent, MarketEvent, MarketFacts, OrderChange, Payout, ReadEvent, RejectReason,
-            ReplyEvent, TradeStatus, UserEvent,
+            AckStatus, ControlEvent, MarketEvent, MarketFacts, OrderChange, Payout, RejectReason, ReplyEvent,
+            TradeStatus, UserEvent,
         },
         fees::Rounding,
         market::MarketKind,
@@ -124,8 +131,13 @@ pub fn desk_with(params: &Params) -> Told {
 
 /// A core over the seven markets, open for business, without books.
 pub fn open<S: Strategy>(core: Engine<S>) -> Sim<S> {
+    open_with(core, Usdc::dollars(1_000))
+}
+
+/// The same with so much collateral.
+pub fn open_with<S: Strategy>(core: Engine<S>, cash: Usdc) -> Sim<S> {
     let mut sim = Sim { core, seq: 0, now: BEGAN, asked: None };
-    sim.hear(Event::Start { run_tag: 5, cash: Usdc::dollars(1_000), match_feed: false });
+    sim.hear(Event::Start { run_tag: 5, cash, match_feed: false });
     sim.user(UserEvent::Up);
     sim.reply(ReplyEvent::GatewayUp);
     sim.tick(0);
@@ -134,21 +146,29 @@ pub fn open<S: Strategy>(core: Engine<S>) -> Sim<S> {
     sim
 }
 
-/// Answers the reading that was asked for: every count is ours.
-fn agree<S: Strategy>(sim: &mut Sim<S>) {
-    let Some(round) = sim.asked.take() else { return };
-    sim.read(ReadEvent::Begin { round });
-    for i in (0..14).map(InstrumentIx) {
-        let qty = sim.core.ledger().qty(i);
-        sim.read(ReadEvent::Shares { instrument: i, qty });
-    }
-    sim.read(ReadEvent::End { round, complete: true });
+/// Answers the reading that was asked for: every order that rests is listed, every count is ours.
+fn agree<S: Strategy>(sim: &mut Sim<S>) -> Vec<Action> {
+    let shares = (0..14).map(|i| sim.core.ledger().qty(InstrumentIx(i))).collect::<Vec<_>>();
+    let resting = sim.core.working().filter(|o| o.state.is_resting());
+    let listed: Vec<_> = resting.map(|o| (o.hash, o.intent.instrument, o.intent.side, o.filled)).collect();
+    sim.answer(&listed, &shares, None)
 }
 
 impl Told {
     fn keep(&mut self, actions: Vec<Action>) -> Vec<Action> {
         self.1.extend(placed(&actions));
         actions
+    }
+
+    /// A core that was opened elsewhere.
+    pub fn of(sim: Sim<Both>) -> Self {
+        Self(sim, Vec::new())
+    }
+
+    /// Whatever happens.
+    pub fn hear(&mut self, event: Event) -> Vec<Action> {
+        let actions = self.0.hear(event);
+        self.keep(actions)
     }
 
     /// The operator spoke.
@@ -170,8 +190,7 @@ impl Told {
 
     /// Time passes at once, then a tick.
     pub fn tick(&mut self, ms: u64) -> Vec<Action> {
-        let actions = self.0.tick(ms);
-        agree(&mut self.0);
+        let actions = [self.0.tick(ms), agree(&mut self.0)].concat();
         self.keep(actions)
     }
 
@@ -233,6 +252,11 @@ impl Told {
         *self.0.core.strategy().baskets.tallies().next().unwrap().1
     }
 
+    /// The match's basket that is on its way.
+    pub fn flight(&self) -> &Flight {
+        self.0.core.strategy().baskets.flight(MatchIx(0)).unwrap()
+    }
+
     /// Where the match's basket is.
     pub fn stage(&self) -> Stage {
         self.0.core.strategy().baskets.stage(MatchIx(0)).unwrap()
@@ -249,6 +273,21 @@ impl Told {
             payout: Some(payout),
         };
         self.0.facts(m, facts);
+    }
+}
+
+/// Random numbers of a test: the same with each run.
+pub struct Dice(pub u64);
+
+impl Dice {
+    pub fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % n
+    }
+
+    /// One time of so many.
+    pub fn once_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
     }
 }
 

@@ -50,6 +50,7 @@ impl Ledger {
             }
             Side::Sell => {
                 holding.sold += fill.qty;
+                holding.selling += fill.qty;
                 self.draw(fill.instrument, fill.qty, Cause::Sell, fill.notional, (known.n, known.owner));
                 fill.notional
             }
@@ -132,6 +133,7 @@ impl Ledger {
         let (fill, m) = (&known.fill, known.fill.instrument.market());
         let holding = self.holding_mut(fill.instrument);
         holding.sold = holding.sold.saturating_sub(fill.qty);
+        holding.selling = holding.selling.saturating_sub(fill.qty);
         let (mut qty, mut cash) = (fill.qty, fill.notional);
         while let Some(taken) = self.take_drawn(|d| known.n != NO_FILL && d.by == known.n) {
             self.realize(m, taken.owner, taken.cause, -taken.cash, -taken.cost);
@@ -281,7 +283,7 @@ impl Ledger {
             let holding = self.holding_mut(i);
             let (qty, already) = (holding.qty, payout.of(outcome, holding.redeemed));
             holding.redeemed += qty;
-            holding.settled = Qty::ZERO;
+            (holding.settled, holding.selling) = (Qty::ZERO, Qty::ZERO);
             let paid = payout.of(outcome, holding.redeemed) - already;
             self.draw(i, qty, Cause::Redeem, paid, (NO_FILL, RECOVERED));
             self.accounts[m.ix()].unpaired += qty - pairs;
@@ -312,7 +314,7 @@ impl Ledger {
         };
         let _ = self.moved.push(Moved::Held(flow));
         let holding = self.holding_mut(i);
-        holding.settled = venue;
+        (holding.settled, holding.selling) = (venue, Qty::ZERO);
         let moved = holding.value() - before;
         self.inventory += moved - (self.rounding - rounding);
     }

@@ -40,6 +40,8 @@ pub(super) struct Holding {
     pub(super) qty: Qty,
     /// Settled fills only.
     pub(super) settled: Qty,
+    /// Sold by trades that are not settled: in `settled`, and not ours to sell again.
+    pub(super) selling: Qty,
     /// First in, first out, in the order of their fills.
     lots: VecDeque<Lot>,
     /// Sums over the lots, by owner.
@@ -60,6 +62,16 @@ impl Holding {
 
     pub(super) fn value(&self) -> Usdc {
         value(self.qty, self.mark)
+    }
+
+    /// What is left of the settled shares if every sale under way settles, and no purchase.
+    pub(super) fn sure(&self) -> Qty {
+        self.settled.saturating_sub(self.selling).min(self.qty)
+    }
+
+    /// What there is if every purchase under way settles, and no sale.
+    pub(super) fn at_most(&self) -> Qty {
+        self.settled.max(self.qty + self.selling)
     }
 
     /// What the lots had cost.

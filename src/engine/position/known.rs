@@ -142,7 +142,10 @@ impl Ledger {
         match fill.side {
             _ if paid => {}
             Side::Buy => holding.settled += fill.qty,
-            Side::Sell => holding.settled = holding.settled.saturating_sub(fill.qty),
+            Side::Sell => {
+                holding.settled = holding.settled.saturating_sub(fill.qty);
+                holding.selling = holding.selling.saturating_sub(fill.qty);
+            }
         }
         if self.settled_order.len() < super::FILLS_MAX {
             self.settled_order.push_back(key);

@@ -1,6 +1,10 @@
 //! What is not final: trades under way, how they end, and where the venue's count may differ from ours meanwhile.
 
-use super::{Fill, Known, Ledger, Moved, RECOVERED, holding::NO_FILL, value};
+use super::{
+    Fill, Known, Ledger, Moved, RECOVERED,
+    holding::{Holding, NO_FILL},
+    value,
+};
 use crate::types::{MarketIx, Nanos, OrderHash, Qty, Side, TradeKey, Usdc, event::TradeStatus, ids::InstrumentIx};
 
 /// Final outcomes of trades that the pattern of failures is looked for in.
@@ -38,7 +42,10 @@ impl Ledger {
         let holding = self.holding_mut(fill.instrument);
         match fill.side {
             Side::Buy => holding.settled = holding.settled.saturating_sub(fill.qty),
-            Side::Sell => holding.settled += fill.qty,
+            Side::Sell => {
+                holding.settled += fill.qty;
+                holding.selling += fill.qty;
+            }
         }
         self.remember(key, known);
         let _ = self.moved.push(Moved::Doubted(known.flow));
@@ -94,12 +101,13 @@ impl Ledger {
     /// Between which numbers of shares the venue's own count may be: trades under way may be in it or not.
     pub fn expected(&self, i: InstrumentIx) -> (Qty, Qty) {
         let h = self.holding(i);
-        (h.settled.min(h.qty), h.settled.max(h.qty))
+        (h.sure(), h.at_most())
     }
 
     /// True if cash is under way: a trade that is not final, or a merge.
     pub fn cash_is_moving(&self) -> bool {
-        self.accounts.iter().any(|a| !a.merging.is_zero() || a.holdings.iter().any(|h| h.settled != h.qty))
+        let moving = |h: &Holding| h.settled != h.qty || !h.selling.is_zero();
+        self.accounts.iter().any(|a| !a.merging.is_zero() || a.holdings.iter().any(moving))
     }
 
     /// Counts everything that moved shares of a market.

@@ -85,6 +85,27 @@ fn a_failed_trade_voids_exactly_its_own_fill_once() {
 }
 
 #[test]
+fn what_is_sold_and_not_settled_is_not_sold_again_whatever_is_bought_meanwhile() {
+    let mut l = ledger();
+    let sell = |l: &mut Ledger, status| {
+        let price = Price::from_units(5_000).expect("a price");
+        trade(l, 3, YES, Side::Sell, Qty::shares(10), price, false, status)
+    };
+    buy(&mut l, 1, YES, 10, 5_000, TradeStatus::Confirmed);
+    buy(&mut l, 2, YES, 10, 5_000, TradeStatus::Matched);
+    assert_eq!(sell(&mut l, TradeStatus::Matched), Booked::New);
+    // Ten are settled, ten are held, and none of these can be sold.
+    assert_eq!((l.qty(YES), l.settled(YES)), (Qty::shares(10), Qty::ZERO));
+    // The venue may count none, if only the sale is in its count, or twenty, if only the purchase is.
+    assert_eq!(l.expected(YES), (Qty::ZERO, Qty::shares(20)));
+    assert!(l.cash_is_moving());
+    assert_eq!(sell(&mut l, TradeStatus::Failed), Booked::Voided);
+    assert_eq!((l.qty(YES), l.settled(YES)), (Qty::shares(20), Qty::shares(10)));
+    assert_eq!(l.expected(YES), (Qty::shares(10), Qty::shares(20)));
+    assert!(l.balanced());
+}
+
+#[test]
 fn a_repeated_trade_changes_nothing_and_a_changed_one_is_a_contradiction() {
     let mut l = ledger();
     buy(&mut l, 1, YES, 10, 5_000, TradeStatus::Matched);

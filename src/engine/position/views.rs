@@ -268,7 +268,8 @@ impl Ledger {
                 owner.realized.into_iter().chain([owner.fees]).for_each(|v| h.i64(v.0));
             }
             for holding in &a.holdings {
-                for v in [holding.qty, holding.settled, holding.bought, holding.sold, holding.redeemed] {
+                for v in [holding.qty, holding.settled, holding.selling, holding.bought, holding.sold, holding.redeemed]
+                {
                     h.u64(v.0);
                 }
                 h.u64(u64::from(holding.mark));

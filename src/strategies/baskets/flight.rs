@@ -18,6 +18,8 @@ pub enum Stage {
     Idle,
     /// Quotes of our own that are in its way are being pulled.
     Clearing,
+    /// A bid for one leg rests. Nothing of it is filled, or too little to buy the others for.
+    Quoting,
     /// Every leg is sent.
     Sent,
     /// Every order has ended, and the legs are not level.
@@ -32,8 +34,16 @@ pub enum Stage {
 
 impl Stage {
     /// Every stage.
-    pub const ALL: [Self; 7] =
-        [Self::Idle, Self::Clearing, Self::Sent, Self::Partial, Self::Completing, Self::Unwinding, Self::Done];
+    pub const ALL: [Self; 8] = [
+        Self::Idle,
+        Self::Clearing,
+        Self::Quoting,
+        Self::Sent,
+        Self::Partial,
+        Self::Completing,
+        Self::Unwinding,
+        Self::Done,
+    ];
 }
 
 /// What is best done about legs that are not level.
@@ -88,6 +98,14 @@ pub const fn next(stage: Stage, facts: &Facts) -> (Stage, Act) {
         // It sends by itself when nothing is in its way any more.
         Stage::Clearing if facts.late => (Stage::Idle, Act::Nothing),
         Stage::Clearing => (Stage::Clearing, Act::Nothing),
+        Stage::Quoting => match (facts.open, facts.level, facts.choice) {
+            // What was filled is completed at once; what is left of the bid is pulled.
+            (true, false, Choice::Complete) if facts.try_left => (Stage::Completing, Act::Complete),
+            (true, ..) => (Stage::Quoting, Act::Nothing),
+            // Nothing was filled: as if it had never been.
+            (false, true, _) => (Stage::Idle, Act::Nothing),
+            (false, false, _) => (Stage::Partial, Act::Nothing),
+        },
         Stage::Sent | Stage::Completing | Stage::Unwinding => match (facts.open, facts.level) {
             (true, _) => (stage, Act::Nothing),
             (false, true) => (Stage::Done, Act::Nothing),
@@ -129,13 +147,13 @@ pub struct Sent {
     pub side: Side,
     /// Its limit.
     pub price: Price,
-    /// How much of it is filled, as far as it was looked at.
-    pub filled: Qty,
 }
 
 /// The one basket of a match that is on its way.
 #[derive(Clone, Debug, Default)]
 pub struct Flight {
+    /// Its number among the match's, from 1.
+    pub n: u32,
     /// Where it is.
     pub stage: Stage,
     /// Which combination.
@@ -152,6 +170,14 @@ pub struct Flight {
     pub since: Nanos,
     /// Nothing is tried again, and no other starts, before this.
     pub again: Nanos,
+    /// How often it was flown again after its end.
+    pub flown: u8,
+    /// It is in the tally as one that was sent: its legs were, or something of its bid was filled.
+    pub sent: bool,
+    /// It is in the tally as what it came to.
+    pub counted: bool,
+    /// It is over, a trade changed it since, and it is to be flown again.
+    pub due: bool,
 }
 
 impl Flight {
@@ -205,6 +231,13 @@ mod tests {
             (S::Idle, UNEVEN, S::Idle, A::Nothing),
             (S::Clearing, LEVEL, S::Clearing, A::Nothing),
             (S::Clearing, Facts { late: true, ..LEVEL }, S::Idle, A::Nothing),
+            (S::Quoting, Facts { open: true, ..LEVEL }, S::Quoting, A::Nothing),
+            (S::Quoting, LEVEL, S::Idle, A::Nothing),
+            (S::Quoting, UNEVEN, S::Partial, A::Nothing),
+            (S::Quoting, Facts { choice: C::Complete, ..open }, S::Completing, A::Complete),
+            (S::Quoting, Facts { choice: C::Complete, try_left: false, ..open }, S::Quoting, A::Nothing),
+            (S::Quoting, Facts { choice: C::Unwind, ..open }, S::Quoting, A::Nothing),
+            (S::Quoting, Facts { choice: C::Hold, late: true, ..open }, S::Quoting, A::Nothing),
             (S::Sent, open, S::Sent, A::Nothing),
             (S::Sent, LEVEL, S::Done, A::Nothing),
             (S::Sent, UNEVEN, S::Partial, A::Nothing),
@@ -242,9 +275,15 @@ mod tests {
                     let facts = Facts { open, level, choice, try_left, late };
                     let (then, act) = next(stage, &facts);
                     let acts = act != A::Nothing;
-                    let due = stage == S::Partial && !level && try_left && matches!(choice, C::Complete | C::Unwind);
+                    let uneven = !level && try_left;
+                    let due = match stage {
+                        S::Partial => uneven && matches!(choice, C::Complete | C::Unwind),
+                        S::Quoting => uneven && open && choice == C::Complete,
+                        _ => false,
+                    };
                     assert_eq!(acts, due, "{stage:?} {facts:?}");
-                    assert_eq!(acts, matches!((stage, then), (S::Partial, S::Completing | S::Unwinding)));
+                    let flies = matches!(then, S::Completing | S::Unwinding) && then != stage;
+                    assert_eq!(acts, flies, "{stage:?} {facts:?}");
                     // While an order may fill, nothing is over.
                     let flying = matches!(stage, S::Sent | S::Completing | S::Unwinding);
                     assert!(!(flying && open) || then == stage);

@@ -1,5 +1,8 @@
 //! Step 4 of 9: the legs of a basket on its way: what became of their orders, and what is best done when they are not
 //! level.
+//!
+//! What a leg holds follows from its trades alone, each as it is told of: a fill adds, one that failed takes back,
+//! whether the basket is on its way or over. The order says only whether more can come.
 
 use super::{
     Linked, finder, flight,
@@ -7,13 +10,14 @@ use super::{
     leg_intent,
     params::BasketsParams,
     price,
+    records::{Change, Ordered},
     seen::Reason,
 };
 use crate::{
     engine::{
-        orders::Order,
+        orders::{Order, Orders},
         refusal::Refusal,
-        strategy::{Together, Trust, View, Wish, Wishes},
+        strategy::{NewFill, Together, Trust, View, Wish, Wishes},
     },
     types::{
         InstrumentIx, MarketIx, Nanos, OrderHash, Price, Qty, Side, Usdc,
@@ -30,44 +34,51 @@ impl Leg {
         Self { instrument, token, held: Qty::ZERO, paid: Usdc::ZERO, order: None }
     }
 
-    /// Takes up what its order has filled by now. Gives what was bought and what was sold since.
-    fn poll(&mut self, view: &View<'_>) -> (Qty, Qty) {
-        let Some(sent) = &mut self.order else { return (Qty::ZERO, Qty::ZERO) };
-        let Some(order) = view.orders.get(&sent.hash) else {
-            // Forgotten long after its end.
-            self.order = None;
-            return (Qty::ZERO, Qty::ZERO);
-        };
-        let (side, price, new) = (sent.side, sent.price, order.filled.saturating_sub(sent.filled));
-        sent.filled = order.filled;
-        if order.state.is_terminal() {
-            self.order = None;
-        }
-        let fee = view.spec_of(self.instrument.market()).fee.taker_fee(new, price, Rounding::Up);
-        match side {
-            Side::Buy => {
-                self.held += new;
-                self.paid += new.notional_ceil(price) + fee;
-                (new, Qty::ZERO)
-            }
-            Side::Sell => {
-                self.held = self.held.saturating_sub(new);
-                self.paid = self.paid - new.notional_floor(price) + fee;
-                (Qty::ZERO, new)
-            }
-        }
+    /// Forgets its order once that has ended.
+    fn poll(&mut self, orders: &Orders) {
+        let ended = |sent: &Sent| orders.get(&sent.hash).is_none_or(|o| o.state.is_terminal());
+        self.order = self.order.filter(|sent| !ended(sent));
     }
 }
 
 impl Linked {
-    /// Follows the basket that is on its way: takes up fills, and goes through the table until it stands.
-    pub(super) fn fly(&mut self, view: &View<'_>, params: &BasketsParams, apart: &mut [Qty], out: &mut Wishes) {
-        for leg in &mut self.flight.legs {
-            let (bought, sold) = leg.poll(view);
-            if let Some(held) = apart.get_mut(leg.instrument.ix()) {
-                *held = (*held + bought).saturating_sub(sold);
-            }
+    /// A trade of one of its orders came, or failed: the flight that it was of has so much more, or less. One that is
+    /// over and is not level any more is flown again, as often as a flight may be tried.
+    pub(super) fn told(&mut self, view: &View<'_>, fill: &NewFill, void: bool, params: &BasketsParams) {
+        let Some(order) = self.records.order(&fill.order) else { return };
+        let change = Change::of(&order, fill, void, view.spec_of(fill.instrument.market()).fee);
+        let current = order.flight == self.flight.n;
+        let flight = if current { Some(&mut self.flight) } else { self.records.flight(order.flight) };
+        let Some(flight) = flight else { return };
+        // A bid is a basket once something of it is filled.
+        if !core::mem::replace(&mut flight.sent, true) {
+            self.tally.sent += 1;
+            let hoped = if current { self.hoped } else { (i64::MIN, Usdc::ZERO) };
+            self.seen.taken(flight.candidate, hoped.0, hoped.1, view.now);
         }
+        if current {
+            return flight.change(&change);
+        }
+        self.tally.take_back(flight);
+        flight.change(&change);
+        flight.due = !flight.level() && flight.flown < params.tries;
+        self.tally.count(flight);
+    }
+
+    /// Takes up a basket that was over, and is not level because of what its trades came to, if none is on its way.
+    pub(super) fn fly_again(&mut self, view: &View<'_>) {
+        if self.flight.active() || view.now < self.flight.again {
+            return;
+        }
+        let Some(mut flight) = self.records.again() else { return };
+        self.tally.take_back(&mut flight);
+        let flown = flight.flown + 1;
+        self.flight = flight::Flight { stage: Stage::Partial, tries: 0, since: view.now, flown, due: false, ..flight };
+    }
+
+    /// Follows the basket that is on its way: goes through the table until it stands.
+    pub(super) fn fly(&mut self, view: &View<'_>, params: &BasketsParams, out: &mut Wishes) {
+        self.flight.legs.iter_mut().for_each(|leg| leg.poll(view.orders));
         // Each pass ends, or goes to a stage that the table does not come back from in the same moment.
         for _ in Stage::ALL {
             let wait = if self.flight.stage == Stage::Clearing { params.pause_ms } else { params.give_up_ms };
@@ -79,10 +90,11 @@ impl Linked {
                 late: view.now.since(self.flight.since) >= u64::from(wait) * 1_000_000,
             };
             let mut intents = Together::NONE;
-            if self.flight.stage == Stage::Partial && !facts.level && facts.try_left {
+            let from = self.flight.stage;
+            if matches!(from, Stage::Partial | Stage::Quoting) && !facts.level && facts.try_left {
                 (facts.choice, intents) = choose(view, &self.flight, params);
             }
-            let (stage, act) = flight::next(self.flight.stage, &facts);
+            let (stage, act) = flight::next(from, &facts);
             if act != Act::Nothing {
                 if out.push(Wish::Together(intents)).is_err() {
                     return;
@@ -91,32 +103,35 @@ impl Linked {
                 self.flight.since = view.now;
                 self.flight.again = after(view.now, params);
             }
-            let moved = stage != self.flight.stage;
+            let moved = stage != from;
+            self.flight.stage = stage;
+            if moved && from == Stage::Quoting && stage != Stage::Idle {
+                self.flight.since = view.now;
+            }
+            if moved && from == Stage::Quoting && stage == Stage::Idle && self.flight.sent {
+                // It was filled, and those trades failed.
+                self.tally.count(&mut self.flight);
+            }
             if moved && stage == Stage::Done {
-                self.count();
+                self.tally.count(&mut self.flight);
             }
             if moved && stage == Stage::Idle {
-                self.flight = flight::Flight { again: after(view.now, params), ..Default::default() };
+                let over = core::mem::take(&mut self.flight);
+                if from == Stage::Quoting {
+                    // The next bid waits. A basket that can be taken does not.
+                    self.quote_again = after(view.now, params);
+                    self.pending = u16::MAX;
+                } else {
+                    self.flight.again = after(view.now, params);
+                }
+                // One that only waited for quotes to be pulled sent nothing.
+                if over.n > 0 {
+                    self.records.over(over);
+                }
             }
-            self.flight.stage = stage;
             if !moved || act != Act::Nothing {
                 return;
             }
-        }
-    }
-
-    /// A basket is over: what it came to.
-    fn count(&mut self) {
-        let (least, most) = self.flight.range();
-        if most <= Qty::DUST {
-            self.tally.nothing += 1;
-        } else if self.flight.level() {
-            self.tally.level += 1;
-            self.tally.shares += least;
-            self.tally.paid += self.flight.paid();
-            self.tally.pays += flight::pays(self.flight.worst, least);
-        } else {
-            self.tally.uneven += 1;
         }
     }
 
@@ -127,15 +142,28 @@ impl Linked {
         match verdict {
             Ok(hash) => {
                 if let Some(leg) = flight.legs.iter_mut().find(|l| l.instrument == intent.instrument) {
-                    leg.order = Some(Sent { hash, side: intent.side, price: intent.price, filled: Qty::ZERO });
+                    leg.order = Some(Sent { hash, side: intent.side, price: intent.price });
+                }
+                self.records.sent(Ordered {
+                    hash,
+                    flight: flight.n,
+                    instrument: intent.instrument,
+                    side: intent.side,
+                    price: intent.price,
+                    rests: intent.post_only,
+                });
+                if flight.stage == Stage::Quoting {
+                    self.tally.quoted += 1;
+                    self.seen.quoted(flight.candidate, flight.since);
                 }
                 if flight.stage == Stage::Sent && first {
+                    flight.sent = true;
                     self.tally.sent += 1;
                     self.seen.taken(flight.candidate, self.hoped.0, self.hoped.1, flight.since);
                 }
             }
             // None of them left: another time. A try of a basket that is on its way is used up.
-            Err(_) if flight.stage == Stage::Sent => {
+            Err(_) if matches!(flight.stage, Stage::Sent | Stage::Quoting) => {
                 let (candidate, now) = (flight.candidate, flight.since);
                 self.flight = flight::Flight { again: after(now, params), candidate, since: now, ..Default::default() };
                 self.seen.not_taken(candidate, Reason::Refused, self.hoped.0, self.hoped.1, now);
@@ -179,7 +207,9 @@ pub(super) fn in_the_way<'a>(
 /// What is best done about legs that are not level, and the orders for it. Completing that still pays comes first; then
 /// completing at a loss that is bounded and less than that of going back; then going back.
 fn choose(view: &View<'_>, flight: &flight::Flight, params: &BasketsParams) -> (Choice, Together) {
-    let (least, most) = flight.range();
+    let (least, longest) = flight.range();
+    // Shares that came beyond what was wanted, of an order that was taken for gone, are no reason to buy more.
+    let most = longest.min(flight.wanted);
     let missing = |l: &Leg| most.saturating_sub(l.held);
     let excess = |l: &Leg| l.held.saturating_sub(least);
     let tradable = |l: &Leg| {
@@ -200,6 +230,10 @@ fn choose(view: &View<'_>, flight: &flight::Flight, params: &BasketsParams) -> (
     let sells = trade(view, flight, Side::Sell, excess);
     let paid = flight.paid();
     let back = paid - sells.cash - flight::pays(flight.worst, least);
+    // Whoever owns what stands in the way pulls it: these markets are claimed.
+    if buys.blocked {
+        return (Choice::Wait, Together::NONE);
+    }
     if let Some(orders) = buys.orders {
         let loss = paid - buys.cash - flight::pays(flight.worst, most);
         let allowed = Usdc((u128::from(most.micro()) * u128::from(params.max_loss_ppm) / 1_000_000) as i64);
@@ -217,10 +251,12 @@ fn choose(view: &View<'_>, flight: &flight::Flight, params: &BasketsParams) -> (
 struct Trade {
     orders: Option<Together>,
     cash: Usdc,
+    /// Orders of ours are in the way.
+    blocked: bool,
 }
 
 fn trade(view: &View<'_>, flight: &flight::Flight, side: Side, wanted: impl Fn(&Leg) -> Qty) -> Trade {
-    let (mut orders, mut cash) = (Some(Together::NONE), Usdc::ZERO);
+    let (mut orders, mut cash, mut blocked) = (Some(Together::NONE), Usdc::ZERO, false);
     for leg in flight.legs.iter().filter(|l| wanted(l) > Qty::DUST) {
         let i = leg.instrument;
         let spec = view.spec_of(i.market());
@@ -239,15 +275,19 @@ fn trade(view: &View<'_>, flight: &flight::Flight, side: Side, wanted: impl Fn(&
             }
             Side::Sell => {
                 cash = cash + whole.notional_floor(level.price) - fee;
-                let qty = whole.min(level.qty).min(view.ledger.settled(i)).floor_to_cents();
+                // Whatever is under way is taken for this leg's: what settled before may be another basket's.
+                let under_way = view.ledger.qty(i).saturating_sub(view.ledger.settled(i));
+                let ours = leg.held.saturating_sub(under_way);
+                let qty = whole.min(level.qty).min(ours).floor_to_cents();
                 (qty, qty >= spec.min_size)
             }
         };
         let clear = in_the_way(view, i, side, level.price).next().is_none();
+        blocked |= !clear;
         match &mut orders {
             Some(list) if takes && clear => *list = list.and(leg_intent(view, i, side, level.price, there)),
             _ => orders = None,
         }
     }
-    Trade { orders: orders.filter(|list| *list != Together::NONE), cash }
+    Trade { orders: orders.filter(|list| *list != Together::NONE), cash, blocked }
 }

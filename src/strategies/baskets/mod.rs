@@ -3,7 +3,7 @@
 //! The markets of a match are separate books whose payoffs are tied: A to win the series and B with 1.5 maps added pay
 //! at least 1 together, whatever happens. A book update re-prices the baskets that its tokens are in, no others; one
 //! whose worst payoff is above its cost, with takers' fees, the venue's hold and half payouts in, is taken whole. What
-//! appears and is not taken is written down with the reason.
+//! appears and is not taken is written down with the reason. Where none can be taken, a bid for one leg may rest.
 //!
 //! An immediate buy spends its whole amount, so every leg is sent at the best offer's own price and for no more than is
 //! offered there: a better limit would buy more of one leg than of the others.
@@ -14,14 +14,22 @@ pub mod flight;
 mod legs;
 pub mod params;
 pub mod price;
+mod quoting;
+pub mod records;
+mod report;
 pub mod seen;
+mod tally;
 
 pub use params::BasketsParams;
+pub use report::Line;
+pub use tally::Tally;
 
 use self::{
     finder::{Basket, Finder, Known, LEGS_MAX},
     flight::{Flight, Stage},
     price::{Offer, Top, Weighed},
+    quoting::Bid,
+    records::Records,
     seen::{Reason, Seen},
 };
 use crate::{
@@ -75,6 +83,12 @@ struct Linked {
     priced: Vec<Priced>,
     seen: Seen,
     flight: Flight,
+    /// The number of the last one.
+    flights: u32,
+    /// Those that are over, and their orders.
+    records: Records,
+    /// The next bid for a leg is not before this.
+    quote_again: Nanos,
     /// What the flight that was just sent would leave, for the record.
     hoped: (i64, Usdc),
     tally: Tally,
@@ -87,47 +101,18 @@ struct Linked {
     known: (u16, Option<[u8; 2]>),
 }
 
-/// What became of the baskets that were sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Sent.
-    pub sent: u64,
-    /// Of which all legs were filled alike, at once or later.
-    pub level: u64,
-    /// Of which none was filled, or everything was sold again.
-    pub nothing: u64,
-    /// Of which what is held is not level.
-    pub uneven: u64,
-    /// Shares of each leg of those that are level.
-    pub shares: Qty,
-    /// What those cost at most, and what they pay at least if the match completes.
-    pub paid: Usdc,
-    /// See `paid`.
-    pub pays: Usdc,
-}
-
 /// What one update brought.
 struct Found<'a> {
     /// The best basket that is to be taken.
     best: Option<(u16, Weighed<'a>)>,
     /// One that would be, but for our own quotes.
     blocked: Option<u16>,
-    /// One is worth taking.
+    /// One is worth taking, or a bid for a leg of it.
     pending: bool,
-}
-
-/// Baskets that are told of at the end, the best first.
-const REMARKS_MAX: usize = 5;
-
-/// One basket that appeared, for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
-    /// The match.
-    pub of: MatchIx,
-    /// Its tokens.
-    pub tokens: Vec<InstrumentIx>,
-    /// What was seen of it.
-    pub row: seen::Row,
+    /// The best bid for a leg of one that cannot be taken.
+    bid: Option<(u16, Bid)>,
+    /// One could be taken if no bid for a leg rested.
+    better: bool,
 }
 
 impl Baskets {
@@ -158,16 +143,34 @@ impl Baskets {
     pub fn claims(&self, m: MarketIx) -> bool {
         let Some(Some((at, _))) = self.places.get(m.ix()) else { return false };
         let flight = &self.matches[*at].flight;
-        flight.active() && flight.legs.iter().any(|l| l.instrument.market() == m)
+        // A bid that rests claims only where it stands, until something of it is filled.
+        let rests = flight.stage == Stage::Quoting && flight.range().1.is_zero();
+        let claimed = if rests { 1 } else { LEGS_MAX };
+        flight.active() && flight.legs.iter().take(claimed).any(|l| l.instrument.market() == m)
     }
 
-    /// True if a fill that was just heard of is a leg's.
-    pub fn owns(&self, view: &View<'_>, instrument: InstrumentIx, side: Side) -> bool {
-        let Some(Some((at, _))) = self.places.get(instrument.market().ix()) else { return false };
-        self.matches[*at].flight.legs.iter().filter(|l| l.instrument == instrument).any(|leg| {
-            let sent = leg.order.filter(|sent| sent.side == side);
-            sent.is_some_and(|sent| view.orders.get(&sent.hash).is_some_and(|o| o.filled > sent.filled))
-        })
+    /// True if a fill is of an order of ours.
+    pub fn owns(&self, view: &View<'_>, fill: &NewFill) -> bool {
+        view.orders.get(&fill.order).is_some_and(|o| o.intent.strategy == StrategyId::Baskets)
+    }
+
+    /// Shares of a token that are held for baskets, as their trades were told of.
+    pub fn kept(&self, instrument: InstrumentIx) -> Qty {
+        self.apart.get(instrument.ix()).copied().unwrap_or_default()
+    }
+
+    /// A trade of an order of ours came, or failed.
+    fn told(&mut self, view: &View<'_>, fill: &NewFill, void: bool) {
+        let Some(&Some((at, _))) = self.places.get(fill.instrument.market().ix()) else { return };
+        let ours = self.owns(view, fill) || self.matches[at].records.order(&fill.order).is_some();
+        if !ours {
+            return;
+        }
+        if let Some(held) = self.apart.get_mut(fill.instrument.ix()) {
+            let more = (fill.side == Side::Buy) != void;
+            *held = if more { *held + fill.qty } else { held.saturating_sub(fill.qty) };
+        }
+        self.matches[at].told(view, fill, void, &self.params);
     }
 
     /// What became of the baskets that were sent, match by match.
@@ -177,47 +180,42 @@ impl Baskets {
 
     /// Where the basket of a match is that is on its way.
     pub fn stage(&self, of: MatchIx) -> Option<Stage> {
-        self.matches.iter().find(|m| m.index == of).map(|m| m.flight.stage)
+        self.flight(of).map(|f| f.stage)
+    }
+
+    /// The basket of a match that is on its way.
+    pub fn flight(&self, of: MatchIx) -> Option<&Flight> {
+        self.matches.iter().find(|m| m.index == of).map(|m| &m.flight)
     }
 
     /// The combinations of a match's tokens, and those that hold now.
     pub fn finder(&self, of: MatchIx) -> Option<&Finder> {
         self.matches.iter().find(|m| m.index == of).map(|m| &m.finder)
     }
-
-    /// Every basket that appeared, the best first. Allocates; never called on the hot path.
-    pub fn report(&self) -> Vec<Line> {
-        let line = |m: &Linked, row: &seen::Row| {
-            let tokens = m.finder.tokens_of(row.candidate).collect();
-            Line { of: m.index, tokens, row: *row }
-        };
-        let mut lines: Vec<_> = self.matches.iter().flat_map(|m| m.seen.rows().iter().map(|r| line(m, r))).collect();
-        lines.sort_by_key(|l| core::cmp::Reverse(l.row.best_ppm));
-        lines
-    }
-
-    /// Appearances that found no row.
-    pub fn unrecorded(&self) -> u64 {
-        self.matches.iter().map(|m| m.seen.lost()).sum()
-    }
 }
 
 impl Strategy for Baskets {
     fn decide(&mut self, view: &View<'_>, out: &mut Wishes) {
-        let Self { params, matches, places, apart } = self;
+        let Self { params, matches, places, .. } = self;
         let Some(&Some((at, place))) = places.get(view.market.ix()) else { return };
         if !params.enabled {
             return;
         }
         let linked = &mut matches[at];
+        linked.fly_again(view);
         if linked.flight.active() {
-            linked.fly(view, params, apart, out);
+            linked.fly(view, params, out);
+            linked.tend(view, params, out);
         }
         linked.watch(view, params, place, out);
     }
 
-    fn filled(&mut self, _: &View<'_>, _: &NewFill) {
-        // The order itself says how much of it is filled.
+    fn filled(&mut self, view: &View<'_>, fill: &NewFill) {
+        self.told(view, fill, false);
+    }
+
+    fn failed(&mut self, view: &View<'_>, fill: &NewFill) {
+        self.told(view, fill, true);
     }
 
     fn answered(&mut self, intent: &Intent, verdict: Result<OrderHash, Refusal>) {
@@ -229,31 +227,14 @@ impl Strategy for Baskets {
     }
 
     fn remarks(&self, universe: &Universe) -> Vec<String> {
-        let name = |i: &InstrumentIx| {
-            let spec = universe.market(i.market());
-            format!("{} of {}", spec.outcomes[i.outcome() as usize], spec.slug)
-        };
-        let said = |line: &Line| {
-            let legs: Vec<_> = line.tokens.iter().map(name).collect();
-            let reasons = Reason::ALL.iter().map(|r| (r.as_str(), line.row.not_taken[*r as usize]));
-            let reasons: Vec<_> = reasons.filter(|(_, n)| *n > 0).map(|(r, n)| format!("{r} {n}")).collect();
-            let not = if reasons.is_empty() { String::new() } else { format!(", not taken: {}", reasons.join(", ")) };
-            let (taken, best, ppm) = (line.row.taken, line.row.best, line.row.best_ppm);
-            format!("basket {}: taken {taken}{not}; at best {best} pUSD, {ppm} ppm a share", legs.join(" + "))
-        };
-        let lines = self.report();
-        if lines.is_empty() {
-            let watched: usize = self.matches.iter().map(|m| m.finder.candidates()).sum();
-            let none = (watched > 0).then(|| format!("no basket appeared; {watched} combinations were watched"));
-            return none.into_iter().collect();
-        }
-        lines.iter().take(REMARKS_MAX).map(said).collect()
+        self.sentences(universe)
     }
 
     fn digest(&self, h: &mut StateHasher) {
         for m in &self.matches {
             h.debug(&(&m.tops, &m.flight, m.hoped, &m.tally, m.pending, m.known, m.finder.possible()));
-            h.debug(&(m.seen.rows(), m.seen.lost()));
+            h.debug(&(m.seen.rows(), m.seen.lost(), m.flights, m.quote_again));
+            m.records.digest(h);
         }
         self.apart.iter().for_each(|qty| h.u64(qty.micro()));
     }
@@ -275,6 +256,9 @@ impl Linked {
             priced: Vec::with_capacity(finder.candidates()),
             seen: Seen::new(finder.candidates()),
             flight: Flight::default(),
+            flights: 0,
+            records: Records::default(),
+            quote_again: Nanos::default(),
             hoped: (0, Usdc::ZERO),
             tally: Tally::default(),
             scored: named.and_then(|first| first.of_match).filter(|place| place.index == index).map(|p| p.first),
@@ -335,8 +319,8 @@ impl Linked {
         }
         let again = self.pending & 1 << place != 0;
         self.pending &= !(1 << place);
-        let mut found = Found { best: None, blocked: None, pending: false };
-        for (token, outcome) in [(2 * place, Outcome::Yes), (2 * place + 1, Outcome::No)] {
+        let mut found = Found { best: None, blocked: None, pending: false, bid: None, better: false };
+        let moved = [(2 * place, Outcome::Yes), (2 * place + 1, Outcome::No)].map(|(token, outcome)| {
             let (fee, hold) = (view.spec.fee, self.hold_ppm[usize::from(place)]);
             let offer = view.best_of_others(view.market.instrument(outcome), BookSide::Ask);
             let top = &mut self.tops[usize::from(token)];
@@ -345,7 +329,11 @@ impl Linked {
             if top.price_ppm == before.price_ppm {
                 top.since = before.since;
             }
-            if again || top.price_ppm != before.price_ppm {
+            top.price_ppm != before.price_ppm
+        });
+        for (token, moved, twin) in [(2 * place, moved[0], moved[1]), (2 * place + 1, moved[1], moved[0])] {
+            // One token's offers are the other's bids.
+            if again || moved || params.quote && twin {
                 self.screen(view, params, token, &mut found);
             }
         }
@@ -353,6 +341,8 @@ impl Linked {
         match found {
             Found { best: Some((candidate, weighed)), .. } => self.take(view, candidate, &weighed, out),
             Found { blocked: Some(candidate), .. } => self.clear_the_way(view, candidate, out),
+            Found { better: true, .. } => self.pull(view, out),
+            Found { bid: Some((candidate, bid)), .. } => self.rest(view, candidate, &bid, out),
             _ => {}
         }
     }
@@ -361,18 +351,32 @@ impl Linked {
     #[inline]
     fn screen<'a>(&mut self, view: &View<'a>, params: &BasketsParams, token: u8, found: &mut Found<'a>) {
         let (near, enough) = (-(params.near_ppm as i32), params.min_edge_ppm.max(1) as i32);
+        let quotes = params.quote && !self.flight.active();
         for &n in self.finder.of(token) {
             let Some(b) = self.priced.get(usize::from(n)) else { continue };
             let legs = b.tokens.map(|t| &self.tops[usize::from(t)]);
             let gross = b.pays_ppm - legs.iter().map(|t| t.price_ppm).sum::<i32>();
             let edge = b.pays_net_ppm - legs.iter().map(|t| t.all_in_ppm).sum::<i32>();
-            if gross <= 0 && edge <= near {
+            let quotable = quotes && edge < enough && self.may_quote(b, edge, params);
+            if gross <= 0 && edge <= near && !quotable {
                 self.seen.gone(b.candidate);
                 continue;
             }
             let qty = price::size(legs.iter().map(|t| t.qty), params);
             let worth = |ppm: i64| Usdc(ppm.saturating_mul(qty.micro() as i64).div_euclid(PPM));
+            let basket = self.finder.baskets().get(usize::from(n));
+            let bid = basket.filter(|_| quotable).map(|basket| self.bid(view, basket, params));
+            found.pending |= bid.is_some();
+            if let Some(Err(why)) = bid.filter(|bid| *bid != Err(Reason::MinEdge)) {
+                self.seen.not_taken(b.candidate, why, edge.into(), worth(edge.into()), view.now);
+                continue;
+            }
             if edge < enough {
+                if let Some(Ok(bid)) = bid
+                    && found.bid.is_none_or(|(_, other)| bid.beats(&other))
+                {
+                    found.bid = Some((b.candidate, bid));
+                }
                 let fees = legs.iter().map(|t| t.fee_ppm).sum();
                 let why = price::reason(gross, fees, edge, b.pays_ppm - b.pays_net_ppm);
                 self.seen.not_taken(b.candidate, why, edge.into(), worth(edge.into()), view.now);
@@ -384,7 +388,7 @@ impl Linked {
                 self.seen.not_taken(b.candidate, Reason::Young, edge.into(), worth(edge.into()), view.now);
                 continue;
             }
-            let Some(basket) = self.finder.baskets().get(usize::from(n)) else { continue };
+            let Some(basket) = basket else { continue };
             match weigh(view, &self.finder, &self.flight, params, basket) {
                 Ok(this) => match &found.best {
                     Some((_, other)) if other.edge >= this.edge => {
@@ -401,6 +405,7 @@ impl Linked {
                     if why == Reason::OwnQuote && !self.flight.active() {
                         found.blocked = Some(b.candidate);
                     }
+                    found.better |= why == Reason::Busy && self.flight.stage == Stage::Quoting;
                     self.seen.not_taken(b.candidate, why, ppm, worth(ppm), view.now);
                 }
             }
@@ -418,7 +423,9 @@ impl Linked {
             return;
         }
         self.hoped = (found.edge_ppm(), found.edge);
+        self.flights += 1;
         self.flight = Flight {
+            n: self.flights,
             stage: Stage::Sent,
             candidate,
             worst,
@@ -426,7 +433,7 @@ impl Linked {
             legs: found.legs.iter().map(|l| flight::Leg::new(l.instrument, l.token)).collect(),
             tries: 0,
             since: view.now,
-            again: Nanos::default(),
+            ..Flight::default()
         };
     }
 

@@ -14,6 +14,12 @@ pub struct BasketsParams {
     pub max_shares: u32,
     /// Least that is left in the worst outcome after fees, hold and half payouts.
     pub min_edge_ppm: u32,
+    /// Where a basket cannot be taken, a bid for one leg may rest. Off unless asked for: how often the other legs are
+    /// still there when such a bid is filled was not measured on real books.
+    pub quote: bool,
+    /// Least that is left in the worst outcome if that bid is filled and the other legs are bought as they are offered
+    /// now, after fees, hold and half payouts. Not below `min_edge_ppm`.
+    pub quote_edge_ppm: u32,
     /// A basket that costs at most so much more than it pays is written down as one that appeared.
     pub near_ppm: u32,
     /// A basket is taken when all its offers have stood for so long, in milliseconds. Right after news one book has
@@ -40,6 +46,8 @@ impl Default for BasketsParams {
             enabled: true,
             max_shares: 100,
             min_edge_ppm: 2_000,
+            quote: false,
+            quote_edge_ppm: 10_000,
             near_ppm: 5_000,
             stood_ms: 3_000,
             hold_ppm_per_s: 1_000,
@@ -70,6 +78,7 @@ impl BasketsParams {
         bad.check("max_shares", self.max_shares, (5..=100_000).contains(&self.max_shares), "5 to 100000 shares");
         for (key, ppm) in [
             ("min_edge_ppm", self.min_edge_ppm),
+            ("quote_edge_ppm", self.quote_edge_ppm),
             ("near_ppm", self.near_ppm),
             ("hold_ppm_per_s", self.hold_ppm_per_s),
             ("half_ppm", self.half_ppm),
@@ -78,6 +87,8 @@ impl BasketsParams {
             bad.check(key, ppm, ppm <= 1_000_000, "0 to 1000000 (millionths)");
         }
         bad.check("stood_ms", self.stood_ms, self.stood_ms <= 600_000, "0 to 600000 ms");
+        let enough = self.quote_edge_ppm >= self.min_edge_ppm;
+        bad.check("quote_edge_ppm", self.quote_edge_ppm, enough, "at least min_edge_ppm");
         bad.check("tries", self.tries, (1..=10).contains(&self.tries), "1 to 10");
         bad.check("pause_ms", self.pause_ms, self.pause_ms > 0, "at least 1 ms");
         bad.check("give_up_ms", self.give_up_ms, self.give_up_ms >= self.pause_ms, "at least pause_ms");

@@ -99,7 +99,8 @@ impl Weighed<'_> {
     }
 }
 
-fn per_share(sum: Usdc, qty: Qty) -> i64 {
+/// A sum for so many shares, ppm of a pUSD for one, rounded down.
+pub fn per_share(sum: Usdc, qty: Qty) -> i64 {
     (i128::from(sum.micro()) * 1_000_000).div_euclid(i128::from(qty.micro().max(1))) as i64
 }
 
@@ -113,6 +114,27 @@ pub fn marketable(spec: &MarketSpec, price: Price, qty: Qty) -> bool {
     qty >= spec.min_size && qty.notional_floor(price) >= MARKETABLE_MIN
 }
 
+/// So much of each of some shares, rounded up.
+pub fn up(ppm: i64, qty: Qty) -> Usdc {
+    Usdc((i128::from(ppm) * i128::from(qty.micro())).div_euclid(1_000_000) as i64 + i64::from(ppm > 0))
+}
+
+/// What so many shares of the one leg that is not among `taken` may cost in all, if nothing is to be left: the worst
+/// payoff less half payouts and less what the others cost, takers' fees and hold included.
+pub fn left_for_one<'a, 'b: 'a>(
+    basket: &Basket,
+    taken: impl Iterator<Item = &'a Offer<'b>>,
+    qty: Qty,
+    params: &BasketsParams,
+) -> Usdc {
+    let (pays, with_halves) = pays_ppm(basket, params);
+    let left = flight::pays(basket.worst, qty) - up(i64::from(pays - with_halves), qty);
+    taken.fold(left, |left, l| {
+        let fee = l.spec.fee.taker_fee(qty, l.price, Rounding::Up);
+        left - qty.notional_ceil(l.price) - fee - up(i64::from(hold_ppm(l.spec, params)), qty)
+    })
+}
+
 /// Weighs a basket whose offers are these, to the micro-pUSD, every cost rounded against us. An error: why it is not
 /// to be taken, and what a share of each leg would leave.
 pub fn weigh<'a>(
@@ -124,13 +146,11 @@ pub fn weigh<'a>(
     if qty.is_zero() || !legs.iter().all(|l| marketable(l.spec, l.price, qty)) {
         return Err((Reason::Size, i64::MIN));
     }
-    let up =
-        |ppm: i64| Usdc((i128::from(ppm) * i128::from(qty.micro())).div_euclid(1_000_000) as i64 + i64::from(ppm > 0));
     let gross = flight::pays(basket.worst, qty) - legs.iter().map(|l| qty.notional_ceil(l.price)).sum::<Usdc>();
     let fees: Usdc = legs.iter().map(|l| l.spec.fee.taker_fee(qty, l.price, Rounding::Up)).sum();
-    let hold: Usdc = legs.iter().map(|l| up(i64::from(hold_ppm(l.spec, params)))).sum();
+    let hold: Usdc = legs.iter().map(|l| up(i64::from(hold_ppm(l.spec, params)), qty)).sum();
     let (pays, with_halves) = pays_ppm(basket, params);
-    let halves = up(i64::from(pays - with_halves));
+    let halves = up(i64::from(pays - with_halves), qty);
     let edge = gross - fees - hold - halves;
     let ppm = per_share(edge, qty);
     let zero = Usdc::ZERO;

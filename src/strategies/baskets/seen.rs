@@ -35,7 +35,7 @@ pub enum Reason {
     OwnQuote,
     /// Another basket of the match is on its way, or was a moment ago.
     Busy,
-    /// Risk refused a leg.
+    /// Risk refused a leg, or a bid for one.
     Refused,
 }
 
@@ -84,6 +84,8 @@ pub struct Row {
     pub not_taken: [u64; Reason::ALL.len()],
     /// How often it was sent.
     pub taken: u64,
+    /// How often a bid for one of its legs was sent to rest.
+    pub quoted: u64,
     /// The most that a share of each leg would have earned in the worst outcome, after everything, ppm of a pUSD.
     pub best_ppm: i64,
     /// What the shares that were there then would have earned.
@@ -120,6 +122,7 @@ impl Seen {
                 candidate,
                 not_taken: [0; Reason::ALL.len()],
                 taken: 0,
+                quoted: 0,
                 best_ppm: i64::MIN,
                 best: Usdc::ZERO,
                 first: now,
@@ -163,6 +166,13 @@ impl Seen {
         self.there -= u16::from(was);
     }
 
+    /// A bid for one of its legs was sent to rest.
+    pub fn quoted(&mut self, candidate: u16, now: Nanos) {
+        let Some(row) = self.row(candidate, now) else { return };
+        row.quoted += 1;
+        row.last = now;
+    }
+
     /// A basket is not there.
     #[inline]
     pub fn gone(&mut self, candidate: u16) {
@@ -202,11 +212,12 @@ mod tests {
         seen.gone(1);
         seen.gone(1);
         seen.not_taken(1, Reason::Size, 10, Usdc(10), Nanos(5));
+        seen.quoted(1, Nanos(5));
         seen.taken(1, 30, Usdc(30), Nanos(6));
         seen.gone(2);
         let [row] = seen.rows() else { panic!("{:?}", seen.rows()) };
         assert_eq!((row.not_taken[Reason::Fees as usize], row.not_taken[Reason::Size as usize]), (1, 2));
-        assert_eq!((row.taken, row.best_ppm, row.best), (1, 40, Usdc(40)));
+        assert_eq!((row.taken, row.quoted, row.best_ppm, row.best), (1, 1, 40, Usdc(40)));
         assert_eq!((row.first, row.last, seen.there), (Nanos(1), Nanos(6), 0));
         for (n, reason) in Reason::ALL.into_iter().enumerate() {
             assert_eq!(reason as usize, n);

@@ -175,6 +175,7 @@ impl Floor {
         let qty = Qty::shares(shares);
         self.book_fill(instrument, side, qty, price(units), TradeStatus::Confirmed);
         let fill = NewFill {
+            order: OrderHash([0; 32]),
             instrument,
             side,
             qty,

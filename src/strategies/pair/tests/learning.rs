@@ -160,7 +160,8 @@ fn what_a_taker_pays_is_no_sign_of_a_slow_feed() {
     for _ in 0..9 {
         let (qty, fee) = (Qty::shares(5), Usdc(62_500));
         let notional = qty.notional_ceil(price(5_100));
-        let fill = NewFill { instrument: YES, side: Side::Buy, qty, notional, fee, taker: true };
+        let fill =
+            NewFill { order: OrderHash([0; 32]), instrument: YES, side: Side::Buy, qty, notional, fee, taker: true };
         floor.with(|pair, view| pair.filled(view, &fill));
         floor.wait(30_000);
         floor.decide();

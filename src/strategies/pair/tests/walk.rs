@@ -57,7 +57,8 @@ fn take(floor: &mut Floor, step: &Step) {
             floor.book_fill(i.instrument, i.side, qty, i.price, status);
             floor.orders.fill(&o.hash, qty, floor.now).expect("no more than it leaves");
             let notional = qty.notional_floor(i.price);
-            let fill = NewFill { instrument: i.instrument, side: i.side, qty, notional, fee: Usdc::ZERO, taker: false };
+            let (order, instrument, side) = (o.hash, i.instrument, i.side);
+            let fill = NewFill { order, instrument, side, qty, notional, fee: Usdc::ZERO, taker: false };
             floor.with(|pair, view| pair.filled(view, &fill));
         }
         Step::Gone(n) => {
