@@ -2,8 +2,8 @@
 //! anew, and an order's whole way through the gate: every switch, guard and limit, the lattice among them.
 //!
 //! `--callgrind 5` runs [`CHECKS`] checks on a best of five and nothing else, so that instructions can be counted:
-//! `valgrind --tool=callgrind --toggle-collect='*counted_check*' <the bench's binary> --callgrind 5`; `--callgrind 0` is
-//! as many orders through the whole gate.
+//! `valgrind --tool=callgrind --toggle-collect='*counted_check*' <the bench's binary> --callgrind 5`; `--callgrind 0`
+//! takes as many orders through the whole gate.
 
 pub mod common;
 

@@ -70,9 +70,16 @@ impl Ladder {
             return None;
         }
         let mut bits = self.words[word] & (!0_u64 << (from % 64));
-        while bits == 0 {
+        if bits == 0 {
             word += 1;
-            bits = *self.words.get(word)?;
+            let mut group = word / 64;
+            let mut words = *self.summary.get(group)? & (!0_u64 << (word % 64));
+            while words == 0 {
+                group += 1;
+                words = *self.summary.get(group)?;
+            }
+            word = group * 64 + words.trailing_zeros() as usize;
+            bits = self.words[word];
         }
         Some(word * 64 + bits.trailing_zeros() as usize)
     }
@@ -82,8 +89,15 @@ impl Ladder {
         let from = i.checked_sub(1)?;
         let mut word = from / 64;
         let mut bits = self.words[word] & (!0_u64 >> (63 - from % 64));
-        while bits == 0 {
+        if bits == 0 {
             word = word.checked_sub(1)?;
+            let mut group = word / 64;
+            let mut words = self.summary[group] & (!0_u64 >> (63 - word % 64));
+            while words == 0 {
+                group = group.checked_sub(1)?;
+                words = self.summary[group];
+            }
+            word = group * 64 + 63 - words.leading_zeros() as usize;
             bits = self.words[word];
         }
         Some(word * 64 + 63 - bits.leading_zeros() as usize)

@@ -59,6 +59,8 @@ struct Market {
     value: ByPayoff,
     /// Of that, what orders are.
     open: ByPayoff,
+    /// What the purchases among these pay if all of them are filled.
+    buys: Fine,
     payout: Option<Payout>,
     /// Its payoff in each case, in halves.
     pays: [u8; CASES_MAX],
@@ -136,6 +138,8 @@ pub struct Exposure {
     markets: Vec<Market>,
     /// The matches in the universe's order, then each market that is in none.
     joints: Vec<Joint>,
+    /// What all open purchases pay if they are filled.
+    committed: Fine,
     /// Sum of the exposures above zero.
     total: Fine,
     groups: Vec<Fine>,
@@ -181,25 +185,30 @@ impl Exposure {
                 tied,
                 value: [0; 3],
                 open: [0; 3],
+                buys: 0,
                 payout: None,
                 pays: [0; CASES_MAX],
             });
         }
         let names = joints.iter().flat_map(|j| j.groups).flatten().max().map_or(0, |g| usize::from(g) + 1);
         let range = Fine::MAX / (2 * markets.len().max(MARKETS_MAX) as Fine);
-        let mut made = Self { markets, joints, total: 0, groups: vec![0; names], range, unmeasured: false };
+        let mut made =
+            Self { markets, joints, committed: 0, total: 0, groups: vec![0; names], range, unmeasured: false };
         (0..made.joints.len()).for_each(|ix| made.list_cases(ix));
         made
     }
 
     /// What of a market's orders is or may be open now, all of it: at their limits, counted where they hurt.
     pub fn open(&mut self, m: MarketIx, orders: impl Iterator<Item = Open>) {
-        let harm = |sum: ByPayoff, o: Open| {
+        let harm = |(sum, buys): (ByPayoff, Fine), o: Open| {
             let harm = o.at_limit().harm();
-            [0, 1, 2].map(|p| sum[p].saturating_add(harm[p]))
+            ([0, 1, 2].map(|p| sum[p].saturating_add(harm[p])), buys.saturating_add(o.pays()))
         };
-        let now = orders.fold([0; 3], harm);
-        let before = core::mem::replace(&mut self.markets[m.ix()].open, now);
+        let (now, buys) = orders.fold(([0; 3], 0), harm);
+        let market = &mut self.markets[m.ix()];
+        let before = core::mem::replace(&mut market.open, now);
+        let no_more = core::mem::replace(&mut market.buys, buys);
+        self.committed = self.committed.saturating_sub(no_more).saturating_add(buys);
         if now != before {
             self.shift(m, [0, 1, 2].map(|p| now[p].saturating_sub(before[p])));
         }
@@ -259,6 +268,11 @@ impl Exposure {
 
     fn of_joint(&self, ix: usize) -> Usdc {
         if self.unmeasured { UNMEASURED } else { usdc(self.joints[ix].worst()) }
+    }
+
+    /// Collateral that everything pays which is or may be open, at its limits, with the worst fees.
+    pub fn committed(&self) -> Usdc {
+        usdc(self.committed)
     }
 
     /// Sum of the exposures above zero.

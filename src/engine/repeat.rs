@@ -107,12 +107,14 @@ impl Rule {
 struct Times(heapless::Deque<Nanos, TIMES>);
 
 impl Times {
-    fn note(&mut self, now: Nanos, rule: Rule) {
+    /// Notes a time; true if there are more now than are allowed within the window.
+    fn note(&mut self, now: Nanos, rule: Rule) -> bool {
         while self.0.len() > rule.most {
             self.0.pop_front();
         }
         // There is room: a rule allows one less than fits.
         let _ = self.0.push_back(now);
+        self.0.len() > rule.most
     }
 
     /// True while the oldest of one too many is within the window.
@@ -147,6 +149,8 @@ struct Same {
 struct Watched {
     fills: [Run; STRATEGIES],
     orders: [[Same; 4]; STRATEGIES],
+    /// A list has once been longer than its rule allows within its window: only then are they looked at.
+    long: bool,
     /// Orders that it may still send, in millionths.
     tokens: u64,
     earned_at: Nanos,
@@ -168,6 +172,7 @@ impl Repeats {
         let watched = Watched {
             fills: Default::default(),
             orders: Default::default(),
+            long: false,
             tokens: orders_per_min * TOKEN,
             earned_at: Nanos(0),
         };
@@ -190,7 +195,7 @@ impl Repeats {
         if run.direction != Some(direction) {
             *run = Run { direction: Some(direction), times: Times::default() };
         }
-        run.times.note(now, self.fills);
+        market.long |= run.times.note(now, self.fills);
     }
 
     /// An order was approved and leaves.
@@ -205,7 +210,7 @@ impl Repeats {
         if same.last != Some(this) {
             *same = Same { last: Some(this), times: Times::default() };
         }
-        same.times.note(now, self.orders);
+        market.long |= same.times.note(now, self.orders);
     }
 
     /// True while something in a market looks like a loop that runs away.
@@ -217,10 +222,10 @@ impl Repeats {
     /// market whose orders are refused meanwhile comes back. Constant time.
     pub fn why(&self, m: MarketIx, now: Nanos) -> Option<Runaway> {
         let market = self.markets.get(m.ix())?;
-        if market.fills.iter().any(|run| run.times.too_many(now, self.fills)) {
+        if market.long && market.fills.iter().any(|run| run.times.too_many(now, self.fills)) {
             return Some(Runaway::Fills);
         }
-        if market.orders.iter().flatten().any(|same| same.times.too_many(now, self.orders)) {
+        if market.long && market.orders.iter().flatten().any(|same| same.times.too_many(now, self.orders)) {
             return Some(Runaway::Orders);
         }
         (self.orders_per_min > 0 && self.tokens(m, now) < TOKEN).then_some(Runaway::Rate)
@@ -230,9 +235,10 @@ impl Repeats {
     fn tokens(&self, m: MarketIx, now: Nanos) -> u64 {
         let Some(market) = self.markets.get(m.ix()) else { return 0 };
         // A minute has 60·10⁹ ns, an order 10⁶ millionths.
-        let earned = u128::from(now.since(market.earned_at)) * u128::from(self.orders_per_min) / 60_000;
         let full = self.orders_per_min * TOKEN;
-        full.min(market.tokens.saturating_add(u64::try_from(earned).unwrap_or(full)))
+        // What does not fit has been earned long ago.
+        let earned = now.since(market.earned_at).checked_mul(self.orders_per_min).map_or(full, |n| n / 60_000);
+        full.min(market.tokens.saturating_add(earned))
     }
 
     /// Everything that is remembered, into the state hash.
@@ -445,13 +451,13 @@ mod tests {
             changed(&|m| m.fills[0].direction = Some(Side::Buy)),
             changed(&|m| m.fills[0].direction = Some(Side::Sell)),
             changed(&|m| m.fills[1].direction = Some(Side::Sell)),
-            changed(&|m| m.fills[0].times.note(at(0), fills)),
-            changed(&|m| m.fills[0].times.note(at(1), fills)),
+            changed(&|m| _ = m.fills[0].times.note(at(0), fills)),
+            changed(&|m| _ = m.fills[0].times.note(at(1), fills)),
             changed(&|m| m.orders[0][3].last = Some((Price::ONE, Qty::ONE))),
             changed(&|m| m.orders[0][3].last = Some((Price::ONE, Qty(1)))),
             changed(&|m| m.orders[0][3].last = Some((Price::ZERO, Qty::ONE))),
-            changed(&|m| m.orders[0][3].times.note(at(0), orders)),
-            changed(&|m| m.orders[1][0].times.note(at(0), orders)),
+            changed(&|m| _ = m.orders[0][3].times.note(at(0), orders)),
+            changed(&|m| _ = m.orders[1][0].times.note(at(0), orders)),
         ];
         let all = hashes.len();
         hashes.sort_unstable();

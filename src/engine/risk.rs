@@ -456,13 +456,7 @@ impl Risk {
         let day = after.total.0.saturating_sub(f.over.0).saturating_add(f.lost_today.0.max(0));
         refuse_if(day > self.limits.daily_loss_usdc.0, Refusal::DayLimit)?;
         if intent.side == Side::Buy {
-            let committed: Usdc = f
-                .orders
-                .all_working()
-                .filter(|o| o.intent.side == Side::Buy)
-                .map(|o| worst_cost(&o.intent, o.leaves(), &f.specs[o.intent.instrument.market().ix()]))
-                .sum();
-            let left = f.ledger.cash() - committed - cost;
+            let left = f.ledger.cash() - f.exposure.committed() - cost;
             refuse_if(left < Usdc::ZERO, Refusal::Cash)?;
             let completing = (intent.purpose == Purpose::Complete).then_some(market);
             refuse_if(left < self.reserve(f.ledger, f.specs.len(), completing), Refusal::Reserve)?;
@@ -473,8 +467,10 @@ impl Risk {
     /// Collateral that completing what is unpaired takes at the mark, without the market that is being completed.
     fn reserve(&self, ledger: &Ledger, markets: usize, but: Option<MarketIx>) -> Usdc {
         let all = (0..markets as u16).map(MarketIx).filter(|m| Some(*m) != but);
-        let cost: i128 = all.map(|m| i128::from(ledger.completion_cost(m).0)).sum();
-        Usdc(i64::try_from(cost * i128::from(self.limits.completion_percent) / 100).unwrap_or(i64::MAX))
+        let cost: Usdc = all.map(|m| ledger.completion_cost(m)).sum();
+        // More than fits is more than there is.
+        let percent = i64::from(self.limits.completion_percent);
+        cost.0.checked_mul(percent).map_or(Usdc(i64::MAX), |all| Usdc(all / 100))
     }
 
     /// The guards of time, size and habit.

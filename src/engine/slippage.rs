@@ -116,7 +116,11 @@ impl Walk {
             Side::Sell => par - (cash - fee),
         };
         // Rounded towards more, whatever the sign.
-        let bps = -(-worse * BPS).div_euclid(par);
+        let (over, under) = (-worse * BPS, par);
+        let bps = match (i64::try_from(over), i64::try_from(under)) {
+            (Ok(over), Ok(under)) => -i128::from(over.div_euclid(under)),
+            _ => -over.div_euclid(under),
+        };
         i32::try_from(bps).unwrap_or(if bps < 0 { i32::MIN } else { UNMEASURED })
     }
 }

@@ -43,7 +43,11 @@ impl FeeSchedule {
         // Micro-pUSD are 10^-6; a step of 0.00001 is ten of them.
         let numerator = curve * self.rate_ppm as u128;
         let denominator = 10_000_000 * 100_000_000;
-        let (whole, rest) = (numerator / denominator, numerator % denominator);
+        // 10^15 is 2^15 · 5^15: what is left of most fees after the first fits a word, and is not divided by a call.
+        let halved = numerator >> 15;
+        let whole =
+            if halved <= u64::MAX as u128 { (halved as u64 / 30_517_578_125) as u128 } else { numerator / denominator };
+        let rest = numerator - whole * denominator;
         let up = match rounding {
             Rounding::Down => false,
             Rounding::Up => rest != 0,

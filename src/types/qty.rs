@@ -153,13 +153,20 @@ impl Qty {
     /// Cash for this many shares at `price`, rounded down to the micro-pUSD.
     #[inline]
     pub const fn notional_floor(self, price: Price) -> Usdc {
-        Usdc((self.0 as i128 * price.units() as i128 / 10_000) as i64)
+        // Sixty-four bits hold a billion shares; dividing twice as many is a call.
+        match self.0.checked_mul(price.units() as u64) {
+            Some(product) => Usdc((product / 10_000) as i64),
+            None => Usdc((self.0 as u128 * price.units() as u128 / 10_000) as i64),
+        }
     }
 
     /// Cash for this many shares at `price`, rounded up to the micro-pUSD.
     #[inline]
     pub const fn notional_ceil(self, price: Price) -> Usdc {
-        Usdc(((self.0 as i128 * price.units() as i128 + 9_999) / 10_000) as i64)
+        match self.0.checked_mul(price.units() as u64) {
+            Some(product) => Usdc(product.div_ceil(10_000) as i64),
+            None => Usdc((self.0 as u128 * price.units() as u128).div_ceil(10_000) as i64),
+        }
     }
 }
 

@@ -75,6 +75,14 @@ impl Open {
         Self { qty, ..self }
     }
 
+    /// What it pays if all of it is filled at the limit, the fee included; nothing for a sale.
+    pub(super) fn pays(&self) -> Fine {
+        match self.side {
+            Side::Buy => times(self.qty, self.each),
+            Side::Sell => 0,
+        }
+    }
+
     /// All of it at the limit.
     pub(super) fn at_limit(&self) -> Flow {
         let cash = match self.side {

@@ -201,5 +201,9 @@ impl Holding {
 
 /// What some shares are worth at a mark, rounded down.
 pub(super) fn value(qty: Qty, mark: HalfUnits) -> Usdc {
-    Usdc((u128::from(qty.0) * u128::from(mark) / (2 * u128::from(Price::UNITS))) as i64)
+    let whole = 2 * u64::from(Price::UNITS);
+    match qty.0.checked_mul(u64::from(mark)) {
+        Some(product) => Usdc((product / whole) as i64),
+        None => Usdc((u128::from(qty.0) * u128::from(mark) / u128::from(whole)) as i64),
+    }
 }
