@@ -134,7 +134,8 @@ mod tests {
     /// Delays in milliseconds with how many of each, and what nine of ten took at most.
     #[test]
     fn nine_of_ten_took_no_longer() {
-        let table: [(&[(u32, u32)], Option<u32>); 6] = [
+        type Row = (&'static [(u32, u32)], Option<u32>);
+        let table: [Row; 6] = [
             (&[(5, 63)], None),
             (&[(5, 64)], Some(5)),
             (&[(5, 90), (1_000, 10)], Some(5)),
