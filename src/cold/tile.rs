@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     config::Level,
-    engine::{gate::Closed, report::Holding},
+    engine::{gate::Closed, report::Holding, strategy::Standing},
     stage::{
         Control, Doorbell, Stage, StageError,
         counters::Counters,
@@ -349,7 +349,7 @@ impl ColdTile {
             });
             json!({
                 "market": spec.slug, "condition_id": spec.condition.to_string(), "state": held.state,
-                "open_orders": held.open, "tokens": tokens,
+                "open_orders": held.open, "tokens": tokens, "left_alone": held.standing.and_then(left_alone),
             })
         });
         let open = detail.orders.iter().map(|o| {
@@ -385,6 +385,7 @@ impl ColdTile {
                 "total_usdc": brief.exposure[0].to_string(),
                 "worst_market_usdc": brief.exposure[1].to_string(),
             },
+            "timing": brief.timing,
             "reconcile_mismatches": brief.reconciliation.mismatches,
             "dead_letters": { "received": self.letters().received(), "dead": self.letters().dead },
             "latency": self.latency.all().map(|(what, q)| (what.as_str().to_owned(), json!(q)))
@@ -534,6 +535,14 @@ impl Stage for ColdTile {
 
     fn stopped(&self) -> bool {
         self.stopped
+    }
+}
+
+/// Why a market is left alone, in words, if it is.
+fn left_alone(standing: Standing) -> Option<String> {
+    match standing {
+        Standing::Off { why, .. } => Some(why.to_string()),
+        Standing::Quoting | Standing::Probing => None,
     }
 }
 

@@ -12,6 +12,7 @@ use crate::{
         Action,
         gate::Gate,
         report::{Brief, OpenOrder},
+        strategy::{Timing, Why},
     },
     stage::ring::{Tx, ring},
     strategies::Params,
@@ -298,8 +299,13 @@ fn the_state_lists_orders_and_positions_one_by_one() {
         position: [Qty::shares(7), Qty(500_000)],
         settled: [Qty::shares(6), Qty::ZERO],
         open: 1,
+        standing: None,
     };
-    (0..2).for_each(|_| latest.detail.markets.push(held).unwrap());
+    let off = Standing::Off { why: Why::TooSlow { by_ms: 700 }, until: Nanos(5) };
+    for standing in [Some(off), Some(Standing::Probing)] {
+        latest.detail.markets.push(Holding { standing, ..held }).unwrap();
+    }
+    latest.brief.timing = Timing { feed_lag_p90_ms: Some(2_700), cancel_path_p90_ms: None };
     let order = OpenOrder {
         order: OrderHash([0xab; 32]),
         instrument: InstrumentIx(3),
@@ -332,6 +338,9 @@ fn the_state_lists_orders_and_positions_one_by_one() {
         first["tokens"][0],
         json!({"token_id": TokenId([1; 32]).to_string(), "outcome": "A", "shares": "7", "settled": "6"})
     );
+    assert_eq!(first["left_alone"], "your feed is 0.7 s too slow to quote here");
+    assert!(state["positions"][1]["left_alone"].is_null());
+    assert_eq!(state["timing"], json!({"feed_lag_p90_ms": 2_700, "cancel_path_p90_ms": null}));
     assert_eq!((&state["cash_usdc"], &state["open_orders_not_shown"]), (&json!("1.5"), &json!(3)));
     let ready = rig.json("/health/ready");
     assert_eq!(ready["markets"], json!({"lol-1": "building_pair", "lol-2": "building_pair"}));

@@ -17,7 +17,11 @@ use crate::types::{
 impl<S: Strategy> Engine<S> {
     /// Holdings and open orders. No allocation; some microseconds.
     pub fn detail(&self) -> Detail {
-        self.desk.detail()
+        let mut detail = self.desk.detail();
+        for (m, held) in (0..).map(MarketIx).zip(&mut detail.markets) {
+            held.standing = self.strategy.standing(m);
+        }
+        detail
     }
 }
 
@@ -32,6 +36,7 @@ impl Desk {
                 position: both.map(|i| self.ledger.qty(i)),
                 settled: both.map(|i| self.ledger.settled(i)),
                 open: self.orders.working(m).count() as u64,
+                standing: None,
             });
         }
         for o in self.orders.all_working() {
@@ -78,6 +83,7 @@ impl Desk {
                 breaker_trips: self.risk.trips(),
             },
             exposure: self.exposures(),
+            timing: self.watch.timing(),
             kill_switch: self.risk.killed().map(KillReason::as_str),
         }
     }

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::{
     MARKETS_MAX,
     position::{Day, Markout},
+    strategy::{Standing, Timing},
     trading::TradingState,
 };
 use crate::types::{InstrumentIx, OrderHash, Price, Qty, Side, Usdc, order::OrderState};
@@ -64,6 +65,8 @@ pub struct Brief {
     pub reconciliation: Reconciliation,
     /// The worst loss that is possible now, over all markets and in the worst of them.
     pub exposure: [Usdc; 2],
+    /// How late the market channel tells us, and how long a cancel takes.
+    pub timing: Timing,
     /// Why the kill switch tripped, if it did.
     pub kill_switch: Option<&'static str>,
 }
@@ -95,6 +98,8 @@ pub struct Holding {
     pub settled: [Qty; 2],
     /// Orders open.
     pub open: u64,
+    /// Where the strategy stands there, if it has a word for it.
+    pub standing: Option<Standing>,
 }
 
 /// One order that is not finished.

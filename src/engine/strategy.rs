@@ -206,7 +206,7 @@ impl<'a> View<'a> {
 }
 
 /// How fast we are, as measured. `None`: too few samples, and nothing follows from it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Timing {
     /// From a change of a book at the venue to our hearing of it, nine times of ten, in milliseconds.
     pub feed_lag_p90_ms: Option<u32>,

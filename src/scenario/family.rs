@@ -48,7 +48,8 @@ pub struct Informed {
     pub count: (u32, u32),
     /// Probability of being early on an event.
     pub attention: Range,
-    /// How long before the makers' sources they learn of it: weight, and seconds from and to.
+    /// How long before the makers' sources they learn of it, though never before it happens: weight, and seconds from
+    /// and to.
     pub leads: [(f64, f64, f64); 3],
     /// What they want at one price, in shares.
     pub shares: Amount,
@@ -102,21 +103,21 @@ impl Family {
         crowd: Noise { rate: (0.3, 1.0), dollars: (15.0, 25.0) },
     };
 
-    /// The market is ahead of every feed that we could have: makers' sources show an event within seconds, makers act
-    /// at
-    /// once, agree with each other and leave a tick between them, and what little others know before them is what the
-    /// touch is paid for.
+    /// The market is ahead of every feed that we could have: makers' sources show an event within seconds; makers are
+    /// many, act at once, agree with each other and leave a tick between them; and what little others know before them
+    /// is what the touch is paid for.
     pub const NULL: Self = Self {
         name: "lol-bo3-null",
         source_s: (3.0, 5.0),
         makers: Making {
+            count: (12, 14),
             reaction_s: [0.3, 0.6],
             half_spread: [(0.003, 0.006), (0.003, 0.006)],
             bias: 0.01,
             noise: (0.005, 0.01),
             ..Self::DEMONSTRATION.makers
         },
-        informed: Informed { attention: (0.31, 0.53), ..Self::DEMONSTRATION.informed },
+        informed: Informed { attention: (0.13, 0.23), ..Self::DEMONSTRATION.informed },
         ..Self::DEMONSTRATION
     };
 

@@ -225,7 +225,9 @@ impl LolBo3 {
             if matches!(what, What::Draft | What::Scored(..) | What::MapEnd(_)) {
                 for who in 0..self.insiders.len() {
                     if let Some(lead) = self.insiders[who].lead() {
-                        self.push(SimTime(source.0 - lead.0), Item::Insider { who, moment, tries: 3 });
+                        // Nobody knows before it happens, however quick the sources are.
+                        let heard = SimTime(source.0.saturating_sub(lead.0).max(at.0));
+                        self.push(heard, Item::Insider { who, moment, tries: 3 });
                     }
                 }
             }
@@ -527,6 +529,28 @@ fn token(dice: &mut Dice) -> TokenId {
         let token = TokenId(dice.name256());
         if is_v1(&token) {
             return token;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_hears_of_an_event_before_it_happens() {
+        for family in Family::NAMED {
+            let mut heard = 0;
+            for seed in 0..20 {
+                let scenario = LolBo3::of(&family, seed);
+                for (&(at, _), item) in &scenario.queue {
+                    if let Item::Insider { moment, .. } | Item::Learn { moment, .. } = *item {
+                        heard += usize::from(matches!(item, Item::Insider { .. }));
+                        assert!(at >= scenario.story.moments[moment].at, "{} {seed}: moment {moment}", family.name);
+                    }
+                }
+            }
+            assert!(heard > 100, "{}: {heard}", family.name);
         }
     }
 }
