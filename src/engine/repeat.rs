@@ -208,7 +208,8 @@ impl Repeats {
         let same = &mut market.orders[intent.strategy as usize][slot];
         let this = (intent.price, intent.qty);
         if same.last != Some(this) {
-            *same = Same { last: Some(this), times: Times::default() };
+            same.last = Some(this);
+            same.times.0.clear();
         }
         market.long |= same.times.note(now, self.orders);
     }

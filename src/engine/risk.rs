@@ -439,9 +439,10 @@ impl Risk {
         let around = Around { spec, book: f.book, game_start: f.game_start, now: f.now };
         self.guards.check(intent, &around)?;
         if intent.purpose == Purpose::Quote {
-            let ppm = i128::from(self.guards.size_ppm(market, f.now));
-            let allowed = i128::from(self.limits.order_usdc.0) * ppm / i128::from(FULL_PPM);
-            refuse_if(i128::from(cost.0) > allowed, Refusal::Size)?;
+            let ppm = self.guards.size_ppm(market, f.now);
+            // The whole of it was looked at above.
+            let allowed = || i128::from(self.limits.order_usdc.0) * i128::from(ppm) / i128::from(FULL_PPM);
+            refuse_if(ppm < FULL_PPM && i128::from(cost.0) > allowed(), Refusal::Size)?;
         }
         let after = f.exposure.after(&Open::of(intent, qty, spec.fee));
         refuse_if(after.market > self.limits.market_usdc, Refusal::MarketLimit)?;

@@ -20,6 +20,10 @@ pub(super) const fn is_size(ppm: u32) -> bool {
 /// More than the whole counts as the whole.
 pub fn combined_ppm<const N: usize>(parts: [u32; N]) -> u32 {
     const { assert!(N > 0 && N <= 6, "seven times a million overflow") };
+    // Most of the time nothing is held back, and dividing so large a number is a call.
+    if parts.iter().all(|part| *part >= FULL_PPM) {
+        return FULL_PPM;
+    }
     let product = parts.iter().fold(1_u128, |product, part| product * u128::from((*part).min(FULL_PPM)));
     (product / u128::from(FULL_PPM).pow(N as u32 - 1)) as u32
 }
