@@ -266,8 +266,8 @@ fn baskets_over_linked_books_allocate_nothing() {
         if n == 300 {
             (it.seen, warm) = ((0, None), sent(&it));
         }
-        // Whoever loses the series has lost one of the first two maps: three tokens that pay 1 at least, cheap and dear by
-        // turns; then dear but for one leg's bid.
+        // Whoever loses the series has lost one of the first two maps: three tokens that pay 1 at least, cheap and dear
+        // by turns; then dear but for one leg's bid.
         let ask = [3_000, 4_500, 3_500][n % 3];
         it.book(MarketIx(0).instrument(Outcome::Yes), ask - 500, ask, 100);
         for map in [1, 2] {
