@@ -241,7 +241,7 @@ impl Door {
             ..Limits::default()
         };
         let mut risk = Risk::new(limits, &setting.universe);
-        Closed::ALL.into_iter().for_each(|why| risk.set(why, false));
+        Closed::ALL.into_iter().filter(|why| *why != Closed::KillSwitch).for_each(|why| risk.set(why, false));
         for m in setting.universe.indices() {
             MarketClosed::ALL.into_iter().for_each(|why| risk.set_market(m, why, false));
         }

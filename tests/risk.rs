@@ -268,6 +268,42 @@ fn nothing_new_before_a_start_but_what_completes_is_let_through() {
 }
 
 #[test]
+fn cash_pace_and_a_fat_finger_are_refused_by_their_own_names() {
+    // Within every limit of loss, but there are a thousand pUSD, and the first order has a claim on 470 of them.
+    let all = Usdc::dollars(2_000);
+    let rich = Limits {
+        order_usdc: all,
+        market_usdc: all,
+        match_usdc: all,
+        group_usdc: all,
+        total_usdc: all,
+        daily_loss_usdc: all,
+        ..Limits::default()
+    };
+    let (mut sim, script) = open_with(rich);
+    assert!(sim.place(&script, buy(InstrumentIx(0), 4_700, 1_000)).is_some());
+    assert_eq!(sim.place(&script, buy(InstrumentIx(2), 4_700, 1_200)), None);
+    assert_eq!(sim.refusals(), [("cash", 1)]);
+    assert!(sim.place(&script, buy(InstrumentIx(2), 4_700, 1_100)).is_some());
+
+    let (mut sim, script) = open_with(Limits { orders_per_s: 2, ..Limits::default() });
+    assert!(sim.place(&script, buy(InstrumentIx(0), 4_700, 10)).is_some());
+    assert!(sim.place(&script, buy(InstrumentIx(2), 4_700, 10)).is_some());
+    assert_eq!(sim.place(&script, buy(InstrumentIx(1), 4_700, 10)), None);
+    assert_eq!(sim.refusals(), [("rate_limit", 1)]);
+    sim.pass(1_000);
+    assert!(sim.place(&script, buy(InstrumentIx(1), 4_700, 10)).is_some());
+
+    let mut limits = Limits::default();
+    limits.fat_finger.touch_ppm = 2_000_000;
+    let (mut sim, script) = open_with(limits);
+    // A hundred stand at the touch.
+    assert_eq!(sim.place(&script, buy(InstrumentIx(0), 4_700, 210)), None);
+    assert_eq!(sim.refusals(), [("fat_finger", 1)]);
+    assert!(sim.place(&script, buy(InstrumentIx(0), 4_700, 200)).is_some());
+}
+
+#[test]
 fn a_loop_and_a_slip_are_refused() {
     let (mut sim, script) = open_with(Limits::default());
     // A thin book: a taker would walk far through it.
