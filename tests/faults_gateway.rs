@@ -431,19 +431,30 @@ fn kill_switch_under_load_lets_no_order_leave_and_cancel_all_is_next_on_the_wire
             Event::Reply(ReplyEvent::NeverSent { order }) => drop(never.insert(order)),
             _ => {}
         };
-        while let Some(reply) = rig.replies.pop() {
-            note(reply.event);
-        }
         let warm = count(&asks, "GET /ok") + count(&asks, "GET /time");
+        let switched = rig.clock.now().wall;
         rig.control.set_orders_off(true);
         // More come on behind it.
         let late: Vec<OrderHash> = (0..5).map(|_| rig.place()).collect();
+        let mut after = Vec::new();
+        // What had left is told a turn later: its stamp says when it did.
+        let mut told = |rig: &mut Rig| {
+            while let Some(Stamped { stamp, event }) = rig.replies.pop() {
+                if stamp.wall < switched { note(event) } else { after.push(event) }
+            }
+        };
         until("cancel-all", || {
             rig.turn();
+            told(&mut rig);
             (count(&asks, "DELETE /cancel-all") > 0).then_some(())
         });
-        let after = rig.pass(50);
-        assert!(!after.iter().any(|reply| matches!(reply, ReplyEvent::Sent { .. })), "{after:?}");
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_millis(50) {
+            rig.turn();
+            told(&mut rig);
+        }
+        let sends = |event: &Event| matches!(event, Event::Reply(ReplyEvent::Sent { .. }));
+        assert!(!after.iter().any(sends), "{after:?}");
         let asked = asks.lock().expect("unpoisoned").clone();
         let arrived: HashSet<OrderHash> =
             asked.iter().filter(|a| a.line.starts_with("POST /order")).flat_map(|a| ids(&a.body)).collect();
@@ -829,15 +840,18 @@ fn o07_orders_stay_below_the_tier_and_below_what_the_venue_says_is_left() {
         let asks = asks.lock().expect("unpoisoned");
         asks.iter().filter(|a| a.line.starts_with("POST /order")).map(|a| ids(&a.body).len()).sum()
     };
-    // Nine tenths of the lowest tier: a burst of 54, then 36 a second.
+    // Nine tenths of the lowest tier: a burst of 54, then 36 a second. Where this thread was kept waiting so long before
+    // the burst was over that all sixty were due, none had to be held back.
+    let mut waited = false;
     while posted(&asks) < 60 {
         rig.turn();
         // Counted before the time is taken: what comes between is on the safe side.
         let sent = posted(&asks);
+        waited |= sent < 60 && begun.elapsed() >= Duration::from_millis(160) && rig.counted("orders_held_back") == 0;
         let most = 54 + 36 * begun.elapsed().as_millis() as usize / 1_000;
         assert!(sent <= most, "{sent} orders, {most} allowed");
     }
-    assert!(begun.elapsed() >= Duration::from_millis(160) && rig.counted("orders_held_back") >= 1);
+    assert!(begun.elapsed() >= Duration::from_millis(160) && (rig.counted("orders_held_back") >= 1 || waited));
 
     let (addr, asks) = venue(|ask, _| {
         let Say::This(bytes) = well(ask) else { return None };
