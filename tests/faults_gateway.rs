@@ -840,8 +840,8 @@ fn o07_orders_stay_below_the_tier_and_below_what_the_venue_says_is_left() {
         let asks = asks.lock().expect("unpoisoned");
         asks.iter().filter(|a| a.line.starts_with("POST /order")).map(|a| ids(&a.body).len()).sum()
     };
-    // Nine tenths of the lowest tier: a burst of 54, then 36 a second. Where this thread was kept waiting so long before
-    // the burst was over that all sixty were due, none had to be held back.
+    // Nine tenths of the lowest tier: a burst of 54, then 36 a second. Where this thread was kept waiting so long that
+    // all sixty were due before the burst was over, none had to be held back.
     let mut waited = false;
     while posted(&asks) < 60 {
         rig.turn();

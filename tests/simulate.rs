@@ -57,7 +57,7 @@ fn the_venue_counts_what_we_count_to_the_micro_dollar() {
             let most = 2 * c.money.fills as i64;
             assert!(c.money.rounding.micro().abs() <= most, "{name}: rounding {}", c.money.rounding);
             assert!((c.money.traded - c.report.fills.notional).micro().abs() <= most, "{name}: traded");
-            // The venue rounds the fee of each match, we that of a trade: to ten micro-pUSD, and `rounding` has the rest.
+            // The venue rounds the fee of each match, we that of a trade, to ten micro-pUSD; `rounding` has the rest.
             let taken = 10 * c.report.fills.taker as i64;
             assert!((c.money.fees - c.report.pnl.fees).micro().abs() <= taken, "{name}: fees");
         }
